@@ -1,0 +1,50 @@
+# Every task of the project. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST_ARGS ?=
+export PYTHONDONTWRITEBYTECODE =
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-image bench lint docs lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.12")'
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "python3 -m venv failed: install your system's venv package (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+install: $(STAMP) ## make the virtual environment with the locked dependencies
+
+demo: $(STAMP) ## the main job on an embedded PostgreSQL, real output
+	@$(BIN)/python -m demo
+
+test: $(STAMP) ## the tests on real embedded PostgreSQL servers (no Docker, no Kubernetes)
+	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+
+test-image: $(STAMP) ## the image and compose.yaml on a real Docker engine (needs root and Docker)
+	$(BIN)/python -m pytest tests/image $(PYTEST_ARGS)
+
+bench: $(STAMP) ## alembic-job against bare alembic, interleaved, as ratios
+	$(BIN)/python -m bench
+
+lint: $(STAMP) ## ruff, mypy --strict, hadolint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+
+docs: $(STAMP) ## write the reference pages made from the code's tables
+	$(BIN)/python -m docs.generate
+
+lock: ## resolve the dependencies anew into the lock files
+	uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements.lock
+	uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --group dev --all-extras pyproject.toml -o requirements-dev.lock
+
+clean: ## remove the virtual environment and what was built
+	rm -rf $(VENV) .build dist .mypy_cache .ruff_cache .pytest_cache
