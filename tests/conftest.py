@@ -107,7 +107,9 @@ def run_job(
     return Result(done.returncode, done.stdout, done.stderr)
 
 
-def start_job(*args: str, cwd: Path, url: str | None = None, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+def start_job(
+    *args: str, cwd: Path, url: str | None = None, env: dict[str, str] | None = None
+) -> subprocess.Popen[str]:
     """Starts `alembic-job ARGS` and returns at once, for tests that act on a running job."""
     return subprocess.Popen(
         [sys.executable, "-m", "alembic_job", *args],

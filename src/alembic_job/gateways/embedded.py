@@ -67,7 +67,9 @@ class Server:
     def start(self) -> None:
         """Starts the server and waits until it accepts connections; raises `subprocess.CalledProcessError`."""
         options = f"-p {self.port} -k {self.root} -c listen_addresses=127.0.0.1"
-        self._run("pg_ctl", "-w", "-t", "60", "-D", str(self.data), "-l", str(self.root / "log"), "-o", options, "start")
+        self._run(
+            "pg_ctl", "-w", "-t", "60", "-D", str(self.data), "-l", str(self.root / "log"), "-o", options, "start"
+        )
 
     def stop(self, mode: str = "fast") -> None:
         """Stops the server; `mode` as in pg_ctl: smart, fast or immediate."""

@@ -1,0 +1,5 @@
+"""`python -m alembic_job`."""
+
+from alembic_job.main import main
+
+main()

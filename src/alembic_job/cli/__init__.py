@@ -1,0 +1,54 @@
+"""The command line. The only place that prints or exits."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import click
+
+from alembic_job.errors import JobError, UsageError
+
+
+def run(arguments: list[str], default: str | None = None) -> NoReturn:
+    """Runs a command line and ends the process."""
+    from alembic_job.cli.commands import cli
+
+    if default and arguments and arguments[0].startswith("-") and arguments[0] not in ("--help", "--version"):
+        arguments = _with_default(arguments, default, set(cli.commands))
+    try:
+        code = cli.main(args=arguments, prog_name="alembic-job", standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        _usage(error, arguments)
+    except JobError as error:
+        _say(str(error), error.hint)
+        sys.exit(error.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _with_default(arguments: list[str], default: str, commands: set[str]) -> list[str]:
+    """`IMAGE -x tenant=a` means `IMAGE migrate -x tenant=a`."""
+    return arguments if commands.intersection(arguments) else [default, *arguments]
+
+
+def _usage(error: click.ClickException, arguments: list[str]) -> NoReturn:
+    """A wrong command line: for a job command with JSON logs it ends as every run does."""
+    from alembic_job.cli.commands import JOB_COMMANDS
+    from alembic_job.cli.output import JobOutput, wants_json
+    from alembic_job.pipeline.session import Identity
+
+    command = next((word for word in arguments if word in JOB_COMMANDS), None)
+    hint = f"see alembic-job {command or ''} --help".replace("  ", " ")
+    if command and wants_json(None):
+        output = JobOutput(command, Identity().run_id, None, "info")
+        output.failed(UsageError(error.format_message(), hint=hint))
+    _say(error.format_message(), hint)
+    sys.exit(UsageError.exit_code)
+
+
+def _say(error: str, hint: str) -> None:
+    click.secho(f"error: {error}", fg="red", err=True)
+    if hint:
+        click.echo(f"hint: {hint}", err=True)

@@ -1,0 +1,246 @@
+"""The commands, each a few lines that call one function of the library."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import click
+
+from alembic_job import __version__
+from alembic_job.cli import options
+from alembic_job.errors import Refused, UsageError
+
+JOB_COMMANDS = ("migrate", "upgrade", "rollback", "downgrade", "backup", "wait-for-db")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="alembic-job")
+@options.location
+def cli(**_: Any) -> None:
+    """Runs an Alembic project's migrations at deploy time, safely."""
+
+
+def _job(command: str, context: click.Context, given: dict[str, Any], function: Callable[..., Any]) -> NoReturn:
+    """Runs a job command: its function gets settings, log, watch and who it is, and returns a report."""
+    from alembic_job.cli.output import JobOutput, secrets_of
+    from alembic_job.pipeline.session import Identity
+    from alembic_job.watch import Watch
+
+    identity = Identity()
+    level = given.get("log_level") or os.environ.get("MIGRATE_LOG_LEVEL") or "info"
+    level = level if level in ("debug", "info", "warning", "error") else "info"
+    output = JobOutput(command, identity.run_id, given.get("log_format"), level)
+    try:
+        settings = options.load(context, given)
+        for name in ("database_url", "database_direct_url"):
+            for secret in secrets_of(getattr(settings, name) or ""):
+                output.learn_secret(secret)
+        watch = Watch(settings.deadline)
+        watch.leave = lambda error: output.leave(error, watch.progress() if watch.progress else None)
+        with watch:
+            for warning in settings.warnings:
+                output.log.warning("settings.unknown", message=warning)
+            output.log.info("job.started", command=command, version=__version__)
+            report = function(
+                settings, log=output.log, watch=watch, identity=identity, learn_secret=output.learn_secret
+            )
+    except BaseException as error:
+        output.failed(error)
+    output.finish(report)
+
+
+@cli.command()
+@options.job()
+@click.pass_context
+def migrate(context: click.Context, /, **given: Any) -> None:
+    """Upgrade to head (or --to) and verify; the main job."""
+    from alembic_job.pipeline import migrate as run
+
+    _job("migrate", context, given, run)
+
+
+@cli.command()
+@click.argument("revision", default="head")
+@options.job("to")
+@click.pass_context
+def upgrade(context: click.Context, /, revision: str, **given: Any) -> None:
+    """The same as migrate --to REVISION."""
+    from alembic_job.pipeline import migrate as run
+
+    _job("upgrade", context, {**given, "to": revision}, run)
+
+
+def _rollback(command: str, context: click.Context, target: str, yes: bool, backup: bool, given: Any) -> NoReturn:
+    from alembic_job.pipeline import rollback as run
+
+    def function(settings: Any, **rest: Any) -> Any:
+        if target == "base" and not yes:
+            raise Refused(
+                "rollback to base undoes every revision", hint="add --yes if that is what you want; take a backup first"
+            )
+        if not backup:
+            settings.backup = "off"
+        return run(settings, target, **rest)
+
+    _job(command, context, given, function)
+
+
+_YES = click.option("--yes", is_flag=True, help="consent to undoing everything (base)")
+_NO_BACKUP = click.option("--no-backup", is_flag=True, help="no backup before the first change")
+
+
+@cli.command()
+@click.option("-s", "--steps", type=click.IntRange(min=1), help="how many revisions to undo  [default 1]")
+@click.option("--to", metavar="REV", help="revision to go back to, or base")
+@_YES
+@_NO_BACKUP
+@options.job("to")
+@click.pass_context
+def rollback(
+    context: click.Context, /, steps: int | None, to: str | None, yes: bool, no_backup: bool, **given: Any
+) -> None:
+    """Undo the last revision, or several."""
+    if steps is not None and to is not None:
+        raise click.UsageError("--steps and --to exclude each other")
+    _rollback("rollback", context, to or f"-{steps or 1}", yes, not no_backup, given)
+
+
+@cli.command(context_settings={"ignore_unknown_options": True})
+@click.argument("revision")
+@_YES
+@_NO_BACKUP
+@options.job("to")
+@click.pass_context
+def downgrade(context: click.Context, /, revision: str, yes: bool, no_backup: bool, **given: Any) -> None:
+    """The same as rollback --to REVISION; -1 and base too."""
+    if revision.startswith("-") and not revision[1:].isdigit():
+        raise click.UsageError(f"No such option: {revision}")
+    _rollback("downgrade", context, revision, yes, not no_backup, given)
+
+
+@cli.command("wait-for-db")
+@options.job("to")
+@click.pass_context
+def wait_for_db(context: click.Context, /, **given: Any) -> None:
+    """Wait until the database is a writable primary."""
+    from alembic_job.pipeline.other import wait_for_db as run
+
+    _job("wait-for-db", context, given, run)
+
+
+@cli.command()
+@options.job("to")
+@click.pass_context
+def backup(context: click.Context, /, **given: Any) -> None:
+    """Take a proven backup now."""
+    from alembic_job.pipeline.other import backup as run
+
+    _job("backup", context, given, run)
+
+
+def _ask(context: click.Context, given: dict[str, Any], question: Callable[..., str]) -> None:
+    """Answers a question: stdout has the answer alone."""
+    from alembic_job.cli.output import answer, question_log
+
+    log, redactor = question_log()
+    settings = options.load(context, given)
+    click.echo(redactor.text(answer(lambda: question(settings, log))))
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="one JSON object")
+@click.option("--exit-code", is_flag=True, help="exit 3 if something is pending")
+@options.question
+@click.pass_context
+def status(context: click.Context, /, as_json: bool, exit_code: bool, **given: Any) -> int:
+    """Where the database is, what is pending, who is running."""
+    from alembic_job.cli.output import answer, question_log
+    from alembic_job.pipeline.status import as_text
+    from alembic_job.pipeline.status import status as look
+
+    log, redactor = question_log()
+    settings = options.load(context, given)
+    found: dict[str, Any] = {}
+
+    def produce() -> str:
+        import json
+
+        found.update(look(settings, log))
+        return json.dumps(found, indent=2, default=str) if as_json else as_text(found)
+
+    click.echo(redactor.text(answer(produce)))
+    return 3 if exit_code and not found["up_to_date"] else 0
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="one JSON object")
+@options.job()
+@click.pass_context
+def config(context: click.Context, /, as_json: bool, **given: Any) -> None:
+    """Every setting in force and where it came from, without secrets."""
+    from alembic_job.pipeline.status import show_settings
+
+    _ask(context, given, lambda settings, log: show_settings(settings, as_json))
+
+
+def _alembic(name: str, context: click.Context, given: dict[str, Any], command: list[str], **arguments: Any) -> None:
+    from alembic_job.pipeline.status import alembic_answer
+
+    _ask(context, given, lambda settings, log: alembic_answer(settings, log, name, command, **arguments))
+
+
+_VERBOSE = click.option("-v", "--verbose", is_flag=True, help="more of each revision")
+
+
+@cli.command()
+@_VERBOSE
+@options.question
+@click.pass_context
+def current(context: click.Context, /, verbose: bool, **given: Any) -> None:
+    """The revision the database is at."""
+    _alembic("current", context, given, ["current"], verbose=verbose)
+
+
+@cli.command()
+@click.option("-r", "--rev-range", metavar="A:B", help="only this range")
+@click.option("-i", "--indicate-current", is_flag=True, help="mark the database's revision")
+@_VERBOSE
+@options.question
+@click.pass_context
+def history(
+    context: click.Context, /, rev_range: str | None, indicate_current: bool, verbose: bool, **given: Any
+) -> None:
+    """The revisions of the scripts, newest first."""
+    arguments = {"rev_range": rev_range, "indicate_current": indicate_current, "verbose": verbose}
+    _alembic("history", context, given, ["history"], **arguments)
+
+
+@cli.command()
+@_VERBOSE
+@options.question
+@click.pass_context
+def heads(context: click.Context, /, verbose: bool, **given: Any) -> None:
+    """The newest revisions of the scripts."""
+    _alembic("heads", context, given, ["heads"], verbose=verbose)
+
+
+@cli.command()
+@_VERBOSE
+@options.question
+@click.pass_context
+def branches(context: click.Context, /, verbose: bool, **given: Any) -> None:
+    """The revisions from which branches begin."""
+    _alembic("branches", context, given, ["branches"], verbose=verbose)
+
+
+@cli.command()
+@click.argument("revision")
+@options.question
+@click.pass_context
+def show(context: click.Context, /, revision: str, **given: Any) -> None:
+    """One revision in full."""
+    if not revision:
+        raise UsageError("no revision given")
+    _alembic("show", context, given, ["show", revision], rev=revision)

@@ -1,0 +1,148 @@
+"""Where a command's words go: JSON lines through the capture, or text for people; and how the process ends."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NoReturn
+
+from alembic_job import dsn as dsns
+from alembic_job.errors import Defect, JobError
+from alembic_job.logs.bridge import bridged
+from alembic_job.logs.capture import Capture
+from alembic_job.logs.events import Log, json_log, text_log
+from alembic_job.logs.lines import Redactor
+from alembic_job.model import Report
+
+_SECRET_VARIABLES = ("PGPASSWORD", "MIGRATE_BACKUP_KEY")
+
+
+def wants_json(flag: str | None) -> bool:
+    """JSON when asked for, and by default when stdout is no terminal; readable before any setting is."""
+    chosen = (flag or os.environ.get("MIGRATE_LOG_FORMAT") or "auto").strip().lower()
+    return chosen == "json" or (chosen != "text" and not sys.stdout.isatty())
+
+
+def known_secrets() -> list[str]:
+    """Secrets that stand in the environment, found before anything is parsed that could fail and say too much."""
+    found = [os.environ[name] for name in _SECRET_VARIABLES if os.environ.get(name)]
+    for name in ("DATABASE_URL", "DATABASE_DIRECT_URL"):
+        texts = [os.environ.get(name, "")]
+        file = os.environ.get(f"{name}_FILE")
+        if file:
+            try:
+                texts.append(Path(file).read_text(encoding="utf-8"))
+            except (OSError, UnicodeDecodeError):
+                pass
+        for text in filter(None, texts):
+            found += secrets_of(text.strip())
+    return found
+
+
+def secrets_of(url: str) -> list[str]:
+    """What must not be seen of a URL: its passwords, decoded and as spelled; all of it if it cannot be parsed."""
+    try:
+        dsn = dsns.parse(url)
+    except dsns.MalformedUrl:
+        return [url]  # it cannot be told what in it is secret: all of it is
+    spelled = url.partition("://")[2].rpartition("@")[0].partition(":")[2]
+    return [text for text in (dsn.password, spelled, dsn.parameters.get("sslpassword", "")) if text]
+
+
+class JobOutput:
+    """The output of a job command, from its first line to `job.finished` and the end of the process."""
+
+    def __init__(self, command: str, run_id: str, log_format: str | None, level: str) -> None:
+        self.command, self.run_id = command, run_id
+        self.begun = time.monotonic()
+        self._finish = threading.Lock()
+        self._redactor = Redactor(known_secrets())
+        self._resources = ExitStack()
+        self.capture: Capture | None = None
+        if wants_json(log_format):
+            self.capture = Capture(self._redactor, {"run_id": run_id})
+            self.log: Log = json_log(self.capture.event, self._redactor, level, run_id=run_id)
+            self._last: Log = json_log(self.capture.event, self._redactor, "debug", run_id=run_id)
+        else:
+            self.log = text_log(sys.stdout, self._redactor, level, run_id=run_id)
+            self._last = text_log(sys.stdout, self._redactor, "debug", run_id=run_id)
+        self._resources.enter_context(bridged(self.log))
+
+    def learn_secret(self, secret: str) -> None:
+        """Masks this from now on, in our lines and in captured ones."""
+        self._redactor.add(secret)
+        if self.capture is not None and secret:
+            self.capture.secret(secret)
+
+    def finish(self, report: Report, *, run_exit_functions: bool = True) -> NoReturn:
+        """Writes `job.finished` as the very last line and ends the process with the report's exit code.
+
+        Exit functions that the project registered run before that line, so that nothing can follow it.
+        """
+        if not self._finish.acquire(blocking=False):
+            threading.Event().wait()  # another thread is ending the process
+        if run_exit_functions:
+            try:
+                atexit._run_exitfuncs()
+            except BaseException as error:
+                self.log.warning("exit.failed", message=f"{type(error).__name__}: {error}")
+        write = self._last.info if report.exit_code == 0 else self._last.error
+        write("job.finished", **report.as_fields())
+        if self.capture is not None:
+            self.capture.close()
+        else:
+            sys.stdout.flush()
+        os._exit(report.exit_code)
+
+    def leave(self, error: JobError, report: Report | None) -> NoReturn:
+        """Ends the process from the watching thread, when the main one does not let go."""
+        report = report or Report(self.command, self.run_id)
+        report.duration_seconds = time.monotonic() - self.begun
+        report.outcome, report.exit_code = error.outcome, error.exit_code
+        report.error, report.hint = str(error), error.hint
+        report.fields |= error.fields
+        self.finish(report, run_exit_functions=False)
+
+    def failed(self, error: BaseException) -> NoReturn:
+        """Ends the process for an error that left the pipeline, or came before it."""
+        if not isinstance(error, JobError):
+            import traceback
+
+            lines = "".join(traceback.format_exception(error))
+            error = Defect(f"{type(error).__name__}: {error}", traceback=lines)
+        report = error.report or Report(self.command, self.run_id, duration_seconds=time.monotonic() - self.begun)
+        report.outcome, report.exit_code = error.outcome, error.exit_code
+        report.error, report.hint = str(error), error.hint
+        report.fields |= error.fields
+        self.finish(report)
+
+
+def answer(produce: Callable[[], str]) -> str:
+    """Runs a question with descriptor 1 led to stderr, so that what env.py prints is not part of the answer."""
+    sys.stdout.flush()
+    real = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        return produce()
+    finally:
+        sys.stdout.flush()
+        os.dup2(real, 1)
+        os.close(real)
+
+
+def question_log(**bound: Any) -> tuple[Log, Redactor]:
+    """Events of a question: on stderr, warnings and worse, as text at a terminal."""
+    redactor = Redactor(known_secrets())
+
+    def write(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    if wants_json(None) and not sys.stderr.isatty():
+        return json_log(write, redactor, "warning", **bound), redactor
+    return text_log(sys.stderr, redactor, "warning", **bound), redactor

@@ -1,0 +1,185 @@
+"""What reaches every SQLAlchemy engine of the project, async ones too: events on the class `Engine`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from alembic_job.dsn import Dsn
+
+_NAMES = {"database": "dbname", "ssl": "sslmode"}
+
+
+class EngineHooks(Protocol):
+    """What a run does with the project's connections; all of it may raise, and so end the run."""
+
+    def connecting(self, dsn: Dsn) -> Dsn:
+        """Before the project connects: the place, or another that it shall connect to instead."""
+
+    def connected(self, connection: Any, dsn: Dsn) -> None:
+        """After the project has connected, before it can do anything: `connection` is the driver's."""
+
+    def statement(self, sql: str) -> None:
+        """Before each statement."""
+
+
+@contextmanager
+def hooked(hooks: EngineHooks) -> Iterator[None]:
+    """While it is open, every engine in this process calls the hooks."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def do_connect(dialect: Any, _record: Any, args: Any, parameters: dict[str, Any]) -> None:
+        if dialect.name == "postgresql":
+            before = place_of(args, parameters)
+            after = hooks.connecting(before)
+            if after.place != before.place:
+                _redirect(parameters, after)
+
+    def connect(connection: Any, record: Any) -> None:
+        dialect = _dialect_of(connection)
+        if dialect:
+            hooks.connected(connection, _established(connection))
+
+    def before_cursor_execute(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        hooks.statement(statement)
+
+    listeners: list[tuple[str, Callable[..., Any]]] = [
+        ("do_connect", do_connect),
+        ("connect", connect),
+        ("before_cursor_execute", before_cursor_execute),
+    ]
+    for name, function in listeners:
+        event.listen(Engine, name, function)
+    try:
+        yield
+    finally:
+        for name, function in listeners:
+            event.remove(Engine, name, function)
+
+
+def place_of(args: Any, parameters: dict[str, Any]) -> Dsn:
+    """Where a driver's connect arguments lead, as libpq's parameters; unknown ones are left out."""
+    if args and isinstance(args[0], str) and "=" in args[0]:
+        from psycopg2.extensions import parse_dsn
+
+        return Dsn({**parse_dsn(args[0]), **_texts(parameters)})
+    return Dsn(_texts(parameters))
+
+
+def _texts(parameters: dict[str, Any]) -> dict[str, str]:
+    wanted = ("host", "port", "user", "password", "database", "dbname", "sslmode", "sslrootcert", "sslcert", "sslkey")
+    found: dict[str, str] = {}
+    for key in wanted:
+        value = parameters.get(key)
+        if isinstance(value, list | tuple):
+            value = ",".join(str(item) for item in value)
+        if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
+            found[_NAMES.get(key, key)] = str(value)
+    return found
+
+
+def _redirect(parameters: dict[str, Any], dsn: Dsn) -> None:
+    """Changes host, port and database of a driver's connect arguments."""
+    database = "database" if "database" in parameters else "dbname"
+    host, port, name = dsn.place
+    parameters.update({"host": host, "port": int(port) if port.isdigit() else port, database: name})
+
+
+def _dialect_of(connection: Any) -> bool:
+    """True if this driver connection talks to PostgreSQL, by the module that made it."""
+    module = type(connection).__module__
+    return module.startswith(
+        ("psycopg", "asyncpg", "pg8000", "sqlalchemy.dialects.postgresql", "sqlalchemy.connectors")
+    )
+
+
+def _established(connection: Any) -> Dsn:
+    """Where an established driver connection leads, with its password, so that ours can follow it there."""
+    inner = getattr(connection, "driver_connection", None) or getattr(connection, "_connection", connection)
+    info = getattr(inner, "info", None)
+    if info is not None and hasattr(info, "dsn_parameters"):  # psycopg2
+        found = dict(info.dsn_parameters)
+        return Dsn({**_texts(found), **({"password": info.password} if info.password else {})})
+    if info is not None and hasattr(info, "get_parameters"):  # psycopg 3
+        found = dict(info.get_parameters())
+        return Dsn({**_texts(found), **({"password": info.password} if info.password else {})})
+    address, parameters = getattr(inner, "_addr", None), getattr(inner, "_params", None)
+    if address is not None and parameters is not None:  # asyncpg
+        host, port = address if isinstance(address, tuple) else (address.rpartition("/")[0], address.rpartition(".")[2])
+        login = {name: getattr(parameters, name, None) for name in ("user", "password", "database")}
+        return Dsn(_texts({**login, "host": host, "port": port}))
+    return Dsn({})
+
+
+def execute(connection: Any, sql: str) -> tuple[Any, ...]:
+    """Runs one query on a driver's connection (DBAPI) that nothing was done with yet, and keeps what it set."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(sql)
+        row: tuple[Any, ...] = tuple(cursor.fetchone())
+    finally:
+        cursor.close()
+    connection.commit()
+    return row
+
+
+def map_plain_scheme() -> None:
+    """Lets `postgresql://` and `postgres://` find a driver that is there, in sync and async engines.
+
+    SQLAlchemy 2.1 reads `postgresql://` as psycopg 3, earlier ones as psycopg2, none knows `postgres://`; each fails
+    where that one driver is absent.
+    """
+    from sqlalchemy.dialects import registry
+
+    def load() -> Any:
+        return _plain_dialect()
+
+    for name in ("postgresql", "postgres"):
+        registry.impls[name] = load
+
+
+def _plain_dialect() -> Any:
+    """The default dialect, with a neighbour's driver where its own cannot be imported."""
+    from sqlalchemy.dialects import registry
+
+    dialect = registry.load(f"postgresql.{_first_importable(_sync_order())}")
+
+    class Plain(dialect):  # type: ignore[misc, valid-type]
+        """`postgresql://` without a driver in its name."""
+
+        supports_statement_cache = True
+
+        @classmethod
+        def get_async_dialect_cls(cls, url: Any) -> Any:
+            name = _first_importable(("psycopg", "asyncpg") if _version() >= (2, 1) else ("asyncpg", "psycopg"))
+            return registry.load(f"postgresql.{name}").get_async_dialect_cls(url)
+
+    Plain.__name__ = dialect.__name__
+    return Plain
+
+
+def _first_importable(names: tuple[str, ...]) -> str:
+    """The first driver that can be imported, else the first, whose absence is then reported by name."""
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            continue
+        return name
+    return names[0]
+
+
+def _sync_order() -> tuple[str, ...]:
+    """The drivers in the order in which this SQLAlchemy prefers them."""
+    if _version() >= (2, 1):
+        return ("psycopg", "psycopg2")
+    return ("psycopg2", "psycopg") if _version() >= (2, 0) else ("psycopg2",)
+
+
+def _version() -> tuple[int, ...]:
+    import sqlalchemy
+
+    return tuple(int(part) for part in sqlalchemy.__version__.split(".")[:2])

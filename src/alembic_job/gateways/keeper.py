@@ -1,0 +1,46 @@
+"""A connection whose loss must be noticed at once: the one that holds the lock."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections.abc import Callable
+
+from psycopg2.extensions import connection as Connection
+
+from alembic_job.gateways.postgres import query
+
+_EVERY = 5.0  # seconds between two questions on a quiet connection
+
+
+class Keeper:
+    """Watches a connection from a thread of its own and calls `lost` once when it is gone.
+
+    The main thread may use the connection meanwhile: psycopg2 lets one statement at a time through.
+    """
+
+    def __init__(self, connection: Connection, lost: Callable[[], None]) -> None:
+        self._connection = connection
+        self._lost = lost
+        self._read, self._write = os.pipe()
+        self._thread = threading.Thread(target=self._run, name="alembic-job-keeper", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stops watching; the connection stays open."""
+        os.write(self._write, b"\0")
+        self._thread.join(timeout=1)
+
+    def _run(self) -> None:
+        descriptor = self._connection.fileno()
+        while True:
+            ready, _, _ = select.select([self._read, descriptor], [], [], _EVERY)
+            if self._read in ready:
+                return
+            try:
+                query(self._connection, "SELECT 1")
+            except Exception:
+                if not select.select([self._read], [], [], 0)[0]:
+                    self._lost()
+                return

@@ -1,0 +1,150 @@
+"""Turns whatever anybody writes to file descriptors 1 and 2 into JSON lines, through a small process of our own.
+
+Why a process and not a thread: C code may write more than a pipe holds while it has the GIL; a thread of ours could
+then never run to empty the pipe. Why one pipe for both and for our own events: the order of lines is then the order
+in which they were written, and `job.finished` is truly the last.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any, NoReturn
+
+from alembic_job.logs.lines import Redactor, encode, timestamp
+
+_EVENT, _SECRET, _END = b"E", b"S", b"Q"
+_LONGEST = 32_768  # bytes of captured text in one line of JSON
+_IDLE_EXIT = 137  # what a shell says of a process that was killed
+
+
+class Capture:
+    """While it is open, descriptors 1 and 2 lead into the writer process; `event` sends a finished line through it."""
+
+    def __init__(self, redactor: Redactor, context: dict[str, Any]) -> None:
+        """`context` are the fields every line carries (`run_id`); the writer needs them for captured text."""
+        self._token = b"\x00" + os.urandom(6).hex().encode()
+        self._stdout = os.dup(1)
+        self._stderr = os.dup(2)
+        read, self._pipe = os.pipe()
+        _flush()
+        self._pid = os.fork()
+        if self._pid == 0:
+            os.close(self._pipe)
+            _Writer(read, self._stdout, self._token, redactor, context).run()
+        os.close(read)
+        os.dup2(self._pipe, 1)
+        os.dup2(self._pipe, 2)
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+    def event(self, line: str) -> None:
+        _flush()
+        self._send(_EVENT, line)
+
+    def secret(self, text: str) -> None:
+        """Tells the writer of a secret learnt after it was started."""
+        self._send(_SECRET, text.encode("utf-8", "surrogateescape").hex())
+
+    def close(self) -> None:
+        """Ends the writer after all that was written so far, and gives the descriptors back."""
+        _flush()
+        self._send(_END, "")
+        try:
+            os.waitpid(self._pid, 0)
+        except ChildProcessError:  # reaped by somebody's handler of SIGCHLD
+            pass
+        os.dup2(self._stdout, 1)
+        os.dup2(self._stderr, 2)
+
+    def _send(self, kind: bytes, text: str) -> None:
+        data = self._token + kind + text.encode("utf-8", "backslashreplace") + b"\n"
+        try:
+            while data:
+                data = data[os.write(self._pipe, data) :]
+        except BrokenPipeError:
+            pass
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass
+
+
+class _Writer:
+    """The other process: reads the pipe, writes lines of JSON, ends on the end mark or when every writer is gone."""
+
+    def __init__(self, read: int, out: int, token: bytes, redactor: Redactor, context: dict[str, Any]) -> None:
+        self.read, self.out, self.token, self.redactor, self.context = read, out, token, redactor, context
+        self.partial = b""
+        self.writable = True
+
+    def run(self) -> NoReturn:
+        code = 1
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)  # meant for the job, which then ends us
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+            os.close(1)
+            os.close(2)
+            self._loop()
+            code = 0
+        finally:
+            os._exit(code)
+
+    def _loop(self) -> None:
+        while data := os.read(self.read, 65_536):
+            lines = (self.partial + data).split(b"\n")
+            self.partial = lines.pop()
+            for line in lines:
+                if self._line(line):
+                    return
+            if len(self.partial) > _LONGEST and self.token not in self.partial:
+                self._text(self.partial)
+                self.partial = b""
+        self._text(self.partial)
+        self._killed()
+
+    def _line(self, line: bytes) -> bool:
+        """Writes one line; true when it was the end mark. Text before a mark is a line that was never ended."""
+        before, mark, rest = line.partition(self.token)
+        if before:
+            self._text(before)
+        if not mark:
+            return False
+        kind, payload = rest[:1], rest[1:]
+        if kind == _EVENT:
+            self._write(payload)
+        elif kind == _SECRET:
+            self.redactor.add(bytes.fromhex(payload.decode()).decode("utf-8", "surrogateescape"))
+        return kind == _END
+
+    def _text(self, data: bytes) -> None:
+        for part in data.replace(b"\r", b"\n").split(b"\n"):
+            for start in range(0, len(part), _LONGEST):
+                message = part[start : start + _LONGEST].decode("utf-8", "backslashreplace").rstrip()
+                if message:
+                    self._emit("info", "output", message=self.redactor.text(message))
+
+    def _killed(self) -> None:
+        """The job ended without a word (SIGKILL, out of memory, a crash in C): say so in its place."""
+        hint = "it was killed from outside, ran out of memory or crashed; run again: the next run clears up after it"
+        fields = {"outcome": "killed", "exit_code": _IDLE_EXIT, "error": "the job's process ended unexpectedly"}
+        self._emit("error", "job.finished", **fields, hint=hint)
+
+    def _emit(self, level: str, event: str, **fields: Any) -> None:
+        line = {"timestamp": timestamp(), "level": level, "event": event, **self.context, **fields}
+        self._write(encode(line).encode("utf-8", "backslashreplace"))
+
+    def _write(self, line: bytes) -> None:
+        data = line + b"\n"
+        while data and self.writable:
+            try:
+                data = data[os.write(self.out, data) :]
+            except OSError:  # nobody reads any more, or the disk is full: the migration must not suffer for it
+                self.writable = False

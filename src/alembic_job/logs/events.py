@@ -1,0 +1,64 @@
+"""The run's logger: structlog, private to us, so that a project that configures structlog changes nothing here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, Protocol, TextIO
+
+from alembic_job.logs.lines import Redactor, encode, timestamp
+
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+class Log(Protocol):
+    """What the rooms need of a logger: `log.info("wait.retry", attempt=2)`."""
+
+    def debug(self, event: str, **fields: Any) -> Any: ...
+    def info(self, event: str, **fields: Any) -> Any: ...
+    def warning(self, event: str, **fields: Any) -> Any: ...
+    def error(self, event: str, **fields: Any) -> Any: ...
+
+
+class _Sink:
+    """structlog's last stop: hands the rendered line to `write`."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self.debug = self.info = self.warning = self.error = write
+
+
+def json_log(write: Callable[[str], None], redactor: Redactor, level: str, **bound: Any) -> Log:
+    """A logger of JSON lines. `bound` are fields of every line (`run_id`); `write` takes a line without newline."""
+
+    def render(_logger: Any, method: str, event: dict[str, Any]) -> str:
+        line = {"timestamp": timestamp(), "level": method, "event": event.pop("event"), **event}
+        return encode(redactor.event(line))
+
+    return _logger(write, level, [render], bound)
+
+
+def text_log(stream: TextIO, redactor: Redactor, level: str, **bound: Any) -> Log:
+    """A logger for people: coloured where the stream is a terminal, one event a line, `run_id` left out."""
+    import structlog.dev
+
+    def clean(_logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
+        event.pop("run_id", None)
+        return redactor.event({"timestamp": timestamp()[11:23], "level": method, **event})
+
+    def write(line: str) -> None:
+        print(line, file=stream, flush=True)
+
+    renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=0, sort_keys=False)
+    return _logger(write, level, [clean, renderer], bound)
+
+
+def _logger(write: Callable[[str], None], level: str, processors: list[Any], bound: dict[str, Any]) -> Log:
+    import structlog
+
+    wrapper = structlog.make_filtering_bound_logger(_LEVELS[level])
+    logger: Log = structlog.wrap_logger(_Sink(write), processors=processors, wrapper_class=wrapper, **bound)
+    return logger
+
+
+def stderr_is_terminal() -> bool:
+    return sys.stderr.isatty()

@@ -1,0 +1,141 @@
+"""What the job does, in order. Each command of the job is a function here that takes settings and returns a report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from alembic_job.errors import Interrupted, JobError
+from alembic_job.gateways.project import Project, open_project
+from alembic_job.logs.events import Log
+from alembic_job.model import Change, Report
+from alembic_job.pipeline.change import Run
+from alembic_job.pipeline.failure import classify
+from alembic_job.pipeline.session import Identity, Session
+from alembic_job.settings import Settings
+from alembic_job.steps import preflight
+from alembic_job.steps.backup import back_up
+from alembic_job.watch import Watch
+
+
+def migrate(
+    settings: Settings,
+    *,
+    log: Log,
+    watch: Watch,
+    identity: Identity | None = None,
+    learn_secret: Callable[[str], None] = lambda secret: None,
+) -> Report:
+    """Waits for the database, locks it, backs it up if asked, upgrades, verifies. Raises `JobError` with `.report`."""
+    return _change(settings, settings.to or "head", "migrate", False, log, watch, identity, learn_secret)
+
+
+def rollback(
+    settings: Settings,
+    target: str,
+    *,
+    log: Log,
+    watch: Watch,
+    identity: Identity | None = None,
+    learn_secret: Callable[[str], None] = lambda secret: None,
+) -> Report:
+    """Downgrades to `target` (a revision, `base`, `-1`) under the same lock, backup and verification."""
+    return _change(settings, target, "rollback", True, log, watch, identity, learn_secret)
+
+
+def _change(
+    settings: Settings,
+    target: str,
+    command: str,
+    down: bool,
+    log: Log,
+    watch: Watch,
+    identity: Identity | None,
+    learn_secret: Callable[[str], None],
+) -> Report:
+    begun = time.monotonic()
+    identity = identity or Identity()
+    report = Report(command, identity.run_id)
+    project: Project | None = None
+    run: Run | None = None
+
+    def backup(session: Session) -> None:
+        back_up(settings, session.dsn, session.run.run_id, log)
+
+    try:
+        if settings.skip:
+            log.warning("job.skipped", reason=settings.skip)
+            report.outcome = "skipped"
+            return report
+        project = open_project(settings, ("downgrade" if down else "upgrade", target), log)
+        preflight.check_heads(project, target)
+        run = Run(
+            settings,
+            project,
+            target,
+            down=down,
+            identity=identity,
+            watch=watch,
+            log=log,
+            backup=backup,
+            learn_secret=learn_secret,
+        )
+        watch.progress = lambda: _so_far(report, run)
+        run.execute()
+        return report
+    except BaseException as error:
+        watch.settle()
+        reason = _reason(error, watch, project, run)
+        _fill(report, run, reason)
+        reason.report = report
+        raise reason from error
+    finally:
+        watch.settle()
+        report.duration_seconds = time.monotonic() - begun
+        if run is not None:
+            _summarize(report, run.changes, down)
+            run.close()
+
+
+def _reason(error: BaseException, watch: Watch, project: Project | None, run: Run | None) -> JobError:
+    """Why the run ended: what the watch says, else what was raised."""
+    if watch.stopped is not None:
+        return watch.stopped
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted()
+    return classify(error, project, run.current if run else None)
+
+
+def _fill(report: Report, run: Run | None, reason: JobError) -> None:
+    """Looks what was committed, on a fresh connection; where that fails the report says so."""
+    report.outcome, report.exit_code = reason.outcome, reason.exit_code
+    report.error, report.hint = str(reason), reason.hint
+    report.fields |= reason.fields
+    if run is None or not run.changes:
+        return
+    try:
+        run.look()
+    except Exception as error:
+        report.fields["unverified"] = f"what was committed could not be read back: {type(error).__name__}"
+
+
+def _so_far(report: Report, run: Run | None) -> Report:
+    """The report as it can be known without asking the database, from another thread."""
+    changes = run.changes if run else []
+    report.source = tuple(dict.fromkeys(head for change in changes for head in change.before))
+    report.applied = tuple(run.committed) if run and not run.down else ()
+    report.reverted = tuple(run.committed) if run and run.down else ()
+    return report
+
+
+def _summarize(report: Report, changes: list[Change], down: bool) -> None:
+    done = tuple(dict.fromkeys(revision for change in changes for revision in change.done))
+    report.source = tuple(dict.fromkeys(head for change in changes for head in change.before))
+    report.target = tuple(dict.fromkeys(head for change in changes for head in (change.after or change.before)))
+    if down:
+        report.reverted = done
+    else:
+        report.applied = done
+
+
+__all__ = ["Identity", "Report", "migrate", "rollback"]

@@ -1,0 +1,258 @@
+"""The heart of `migrate` and `rollback`: what happens while the project's env.py runs, as hooks in the order of events.
+
+env.py drives: it connects when and where it likes and calls `run_migrations` once or many times. So the steps hang on
+what it does: connecting → wait and first lock; connected → fence; about to migrate → table lock, preflight, backup;
+each revision → events.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+
+from alembic_job.dsn import Dsn
+from alembic_job.gateways import engines, locks
+from alembic_job.gateways import postgres as pg
+from alembic_job.gateways.project import Project, project_errors, run_env
+from alembic_job.logs.events import Log
+from alembic_job.model import Change, VersionTable
+from alembic_job.pipeline.session import Identity, Session
+from alembic_job.settings import Settings
+from alembic_job.steps import commands, preflight, verify
+from alembic_job.watch import Stop, Watch, lock_lost
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationContext, RevisionStep
+
+Backup = Callable[[Session], None]
+
+
+class Run:
+    """One run of `migrate` (`down=False`) or `rollback`, through the events of env.py.
+
+    `learn_secret` is told of passwords found on the way. After `execute`, `changes` says what was planned and done.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        project: Project,
+        target: str,
+        *,
+        down: bool,
+        identity: Identity,
+        watch: Watch,
+        log: Log,
+        backup: Backup,
+        learn_secret: Callable[[str], None],
+    ) -> None:
+        self.settings, self.project, self.target, self.down = settings, project, target, down
+        self.identity, self.watch, self.log = identity, watch, log
+        self._backup, self._learn_secret = backup, learn_secret
+        self.sessions: list[Session] = []
+        self.changes: list[Change] = []
+        self.current: str | None = None  # the revision being executed
+        self.committed: list[str] = []  # as far as it could be seen while it ran
+        self.foreign_sql = False  # env.py executed SQL of its own
+        self.touched: set[str] = set()  # words of the statements that were executed
+        self._migrating = False
+        self._before_ran = self._after_wanted = False
+        watch.cancel = self._cancel
+
+    # The sentence: wait, lock, (backup,) upgrade, verify.
+
+    def execute(self) -> None:
+        """Runs the project's migrations to the end. Raises `JobError`s, `Stop`, or whatever env.py raises."""
+        if dsn := self.settings.own():
+            self._open(dsn)
+        engines.map_plain_scheme()
+        with engines.hooked(self):
+            self._load()
+        if self._after_wanted and self.settings.after:
+            commands.run("after", self.settings.after, self.log)
+        self.look()
+        for session in self.sessions:
+            self._verify(session)
+
+    def _load(self) -> None:
+        self.watch.check()
+        try:
+            run_env(self.project, self.target, self.settings.tag, self.settings.transaction, self)
+        finally:
+            self._migrating = False
+        self.watch.check()
+
+    def look(self) -> None:
+        """Reads back, on fresh connections, what was really committed; sets each change's `after` and `done`."""
+        for change in self.changes:
+            session = next(s for s in self.sessions if s.identity == change.table.database)
+            connection = session.fresh()
+            try:
+                change.after = verify.version_rows(connection, change.table)
+            finally:
+                connection.close()
+            change.done = self._done(change)
+
+    def _done(self, change: Change) -> tuple[str, ...]:
+        if change.after == change.expected:
+            return change.planned
+        there = self.project.ancestors(change.after or ())
+        return tuple(revision for revision in change.planned if (revision in there) is not self.down)
+
+    def _verify(self, session: Session) -> None:
+        changes = [change for change in self.changes if change.table.database == session.identity and change.planned]
+        if not changes:
+            return
+        connection = session.fresh()
+        try:
+            verify.verify(connection, changes, self.touched, self.log)
+        finally:
+            connection.close()
+        self.log.info("verify.passed", tables=[change.table.label for change in changes])
+
+    def _open(self, dsn: Dsn) -> Session:
+        """Step 1 and 4: wait for the database, take the first lock."""
+        self._learn_secret(dsn.password)
+        session = Session(dsn, self.settings, self.identity, self.watch, self.log)
+        self.sessions.append(session)
+        session.hold_database()
+        if self.settings.before and self.settings.before_when == "always" and not self._before_ran:
+            self._run_before()
+        return session
+
+    # What env.py's engines do.
+
+    def connecting(self, dsn: Dsn) -> Dsn:
+        """Before the project connects: wait for that server if nobody did; lead it around the pooler."""
+        self.watch.check()
+        self._learn_secret(dsn.password)
+        database, direct = self.settings.database, self.settings.direct
+        if direct is not None and database is not None and dsn.place == database.place:
+            return Dsn(dsn.parameters | direct.parameters)
+        if not self.sessions and dsn.parameters.get("host"):
+            self._open(dsn)
+        return dsn
+
+    def connected(self, connection: Any, dsn: Dsn) -> None:
+        """The fence: every connection the project works on can be told from an orphan, and stopped."""
+        statement = locks.fence_statement(self.identity.key, self.identity.application_name)
+        seen = engines.execute(connection, statement)[1]
+        if seen:
+            return
+        [identity] = engines.execute(connection, pg.IDENTITY)
+        if any(session.identity == identity for session in self.sessions):
+            self.watch.stop(lock_lost())
+            raise Stop
+        self._open(dsn)
+
+    def statement(self, sql: str) -> None:
+        """Before each statement of the project."""
+        self.watch.check()
+        if not self._migrating:
+            self.foreign_sql = True
+        elif "INDEX" in sql.upper():
+            self.touched.update(word.strip('"(),;') for word in sql.replace(".", " ").split())
+
+    # What env.py's migration context does.
+
+    def before(self, context: MigrationContext) -> None:
+        """env.py is about to migrate one version table: lock it, look what is pending, make sure it may be done."""
+        self.watch.check()
+        self._migrating = True
+        table = preflight.version_table(context)
+        session = next(s for s in self.sessions if s.identity == table.database)
+        session.narrow(table.label)
+        with preflight.kept_transaction(context):
+            heads = context.get_current_heads()
+        change = Change(table, tuple(sorted(heads)))
+        self.changes.append(change)
+        if not preflight.check_known(self.project, table, heads, self.settings.when_ahead, self.log):
+            change.expected = change.before
+            return
+        planned = self._plan(heads)
+        change.planned = tuple(step.revision.revision for step in planned)
+        change.expected = None if planned else change.before
+        if planned:
+            self._prepare(context, table, session, change)
+        else:
+            self.log.info("nothing.pending", table=table.label, revision=list(change.before))
+
+    def _prepare(self, context: MigrationContext, table: VersionTable, session: Session, change: Change) -> None:
+        """All that must be true or done before the first change."""
+        log_fields = {"table": table.label, "revisions": len(change.planned)}
+        self.log.info("plan.made", **log_fields, first=change.planned[0], last=change.planned[-1])
+        preflight.check_privileges(context, table)
+        preflight.check_new_database(context, table, self.settings.new_database, self.settings.history_schema, self.log)
+        if self.settings.before and not self._before_ran:
+            self._run_before()
+        self._backup(session)
+        self._after_wanted = True
+        self.watch.check()
+
+    def after(self, context: MigrationContext) -> None:
+        """env.py goes on by itself."""
+        self._migrating = False
+
+    def revisions(self, heads: tuple[str, ...], context: MigrationContext) -> Iterator[RevisionStep]:
+        """Alembic's steps, each announced before and after it ran."""
+        change = self.changes[-1]
+        if change.expected is not None:
+            return
+        for step in self._plan(heads):
+            self.watch.check()
+            revision = step.revision.revision
+            self.current = revision
+            begun = time.monotonic()
+            self.log.info(self._event("started"), revision=revision, message=step.revision.doc)
+            yield step
+            self.current = None
+            committed = _committed(context)
+            if committed:
+                self.committed.append(revision)
+            took = round(time.monotonic() - begun, 3)
+            self.log.info(self._event("done"), revision=revision, duration_seconds=took, committed=committed)
+
+    def applied(self, heads: set[str], context: MigrationContext) -> None:
+        """A step was executed: these are the heads its version table then holds."""
+        self.changes[-1].expected = tuple(sorted(heads))
+
+    def _event(self, what: str) -> str:
+        if what == "started":
+            return "revision.reverting" if self.down else "revision.applying"
+        return "revision.reverted" if self.down else "revision.applied"
+
+    def _plan(self, heads: tuple[str, ...]) -> list[RevisionStep]:
+        script = self.project.script
+        with project_errors():
+            if self.down:
+                return list(script._downgrade_revs(self.target, heads))  # type: ignore[arg-type]
+            return list(script._upgrade_revs(self.target, heads))  # type: ignore[arg-type]
+
+    # Commands and the end.
+
+    def _run_before(self) -> None:
+        self._before_ran = True
+        assert self.settings.before is not None
+        commands.run("before", self.settings.before, self.log)
+
+    def _cancel(self, terminate: bool) -> None:
+        """From the watching thread: end what runs on the servers."""
+        for session in list(self.sessions):
+            try:
+                session.stop_work(terminate)
+            except psycopg2.Error:
+                continue
+
+    def close(self) -> None:
+        """Gives all locks back."""
+        for session in self.sessions:
+            session.close()
+
+
+def _committed(context: MigrationContext) -> bool:
+    """True if no transaction is open after a step, so that what it did is there to stay."""
+    in_transaction = getattr(context.connection, "in_transaction", None)
+    return bool(in_transaction is not None and not in_transaction())

@@ -1,0 +1,110 @@
+"""From whatever was raised to the error that ends the run."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+import psycopg2
+
+from alembic_job import errors
+from alembic_job.errors import JobError
+from alembic_job.gateways import postgres
+from alembic_job.gateways.project import Project, project_error, where
+
+_PACKAGE = Path(__file__).parent.parent
+_CODES: dict[str, type[JobError]] = {
+    "42501": errors.LoginFailed,
+    "55P03": errors.TableLocked,
+    "40P01": errors.TableLocked,
+}
+
+
+def classify(error: BaseException, project: Project | None, revision: str | None) -> JobError:
+    """The `JobError` for an exception that env.py or a migration (`revision`) let out."""
+    if isinstance(error, JobError):
+        return error
+    found = next((link for link in postgres.chain(error) if isinstance(link, JobError)), None)
+    if found is not None:
+        return found
+    if _is_ours(error):
+        return _own_error(error)
+    place = where(error, project.script.dir) if project is not None else None
+    at = f" ({place})" if place else ""
+    during = f"revision {revision} failed: " if revision else "env.py failed: "
+    message = during + _text(error) + at
+    fields = {"revision": revision} if revision else {}
+    if kind := _database_kind(error, revision):
+        return kind(message, hint=_hint(error, kind), **fields)
+    if type(error).__name__ == "CommandError" and revision is None:
+        return project_error(error)  # type: ignore[arg-type]
+    if revision:
+        return errors.MigrationFailed(message, **fields)
+    hint = "correct env.py or what it needs; nothing was changed"
+    return errors.ProjectError(message, hint=_driver_hint(error) or hint)
+
+
+def _is_ours(error: BaseException) -> bool:
+    """True if the innermost frame is our own code: then neither env.py nor a migration is to blame."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and Path(frames[-1].filename).is_relative_to(_PACKAGE)
+
+
+def _own_error(error: BaseException) -> JobError:
+    """One of our own connections failed, or we have a defect."""
+    code = postgres.sqlstate(error)
+    if code in _CODES:
+        return _CODES[code](_text(error))
+    if isinstance(error, psycopg2.Error):
+        if postgres.is_connection_lost(error):
+            return errors.ConnectionLost(_text(error))
+        if isinstance(error, psycopg2.OperationalError) and code is None:
+            problem = postgres.connect_error(error)
+            return problem.kind(problem.message)
+    lines = "".join(traceback.format_exception(error))
+    return errors.Defect(_text(error), traceback=lines)
+
+
+def _database_kind(error: BaseException, revision: str | None) -> type[JobError] | None:
+    code = postgres.sqlstate(error)
+    if code in _CODES:
+        return _CODES[code]
+    if code == "25006":
+        return errors.LoginFailed if "read-only" in str(error) and revision else errors.DatabaseUnreachable
+    if code is not None and code[:2] == "28":
+        return errors.LoginFailed
+    if code == "3D000":
+        return errors.LoginFailed
+    if revision is not None and postgres.is_connection_lost(error):
+        return errors.ConnectionLost
+    if revision is None and any(type(link).__name__ == "OperationalError" for link in postgres.chain(error)):
+        return postgres.connect_error(error).kind if code is None else None
+    if revision is None and any(isinstance(link, ConnectionError) for link in postgres.chain(error)):
+        return errors.DatabaseUnreachable
+    return None
+
+
+def _hint(error: BaseException, kind: type[JobError]) -> str:
+    if kind is errors.LoginFailed and postgres.sqlstate(error) == "42501":
+        return "grant this role what the statement needs, make it owner of the table, or migrate as its owner"
+    return ""
+
+
+def _driver_hint(error: BaseException) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name in ("psycopg", "asyncpg", "psycopg2", "pg8000"):
+        return f"the project's URL asks for the driver {error.name}: install it beside the project"
+    if isinstance(error, ModuleNotFoundError):
+        return f"install {error.name} in the image, or make it importable (prepend_sys_path in alembic.ini)"
+    if "invalid literal for int()" in str(error) and "," in str(error):
+        return "SQLAlchemy cannot read several hosts in one URL: write …/db?host=a:5432&host=b:5432"
+    if isinstance(error, KeyError) or type(error).__name__ == "ValidationError":
+        return "env.py lacks a setting: pass the environment variable that it names"
+    return ""
+
+
+def _text(error: BaseException) -> str:
+    """The message without SQLAlchemy's background link; with the exception's name where the message lacks sense."""
+    orig = getattr(error, "orig", None)
+    text = " ".join(str(orig if orig is not None else error).split())
+    name = type(orig if orig is not None else error).__name__
+    return f"{name}: {text}" if text else name

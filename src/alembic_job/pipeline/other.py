@@ -1,0 +1,74 @@
+"""The job's smaller commands: wait-for-db, backup."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from alembic_job.dsn import Dsn
+from alembic_job.errors import JobError, SettingsError
+from alembic_job.gateways.project import find_config, ini_url
+from alembic_job.logs.events import Log
+from alembic_job.model import Report
+from alembic_job.pipeline.session import Identity
+from alembic_job.settings import Settings
+from alembic_job.settings.load import parse_url
+from alembic_job.steps.wait import wait_for_primary
+from alembic_job.watch import Watch
+
+
+def wait_for_db(settings: Settings, *, log: Log, watch: Watch, identity: Identity, **_: Any) -> Report:
+    """Waits until the database is a writable primary."""
+
+    def work(dsn: Dsn) -> None:
+        wait_for_primary(dsn, identity.application_name, settings.wait_timeout, settings.login_grace, log).close()
+
+    return _report("wait-for-db", settings, identity, watch, work)
+
+
+def backup(settings: Settings, *, log: Log, watch: Watch, identity: Identity, **_: Any) -> Report:
+    """Takes a proven backup now, whatever MIGRATE_BACKUP says. Needs MIGRATE_BACKUP_URL."""
+    from alembic_job.gateways import pg_dump
+
+    def work(dsn: Dsn) -> None:
+        url = settings.backup_url
+        if not url:
+            raise SettingsError("MIGRATE_BACKUP_URL is not set", hint="set it to the folder that backups go to")
+        wait_for_primary(dsn, identity.application_name, settings.wait_timeout, settings.login_grace, log).close()
+        pg_dump.dump(dsn, url, settings.pg_bindir, identity.run_id, log)
+
+    return _report("backup", settings, identity, watch, work)
+
+
+def _report(command: str, settings: Settings, identity: Identity, watch: Watch, work: Callable[[Dsn], None]) -> Report:
+    begun = time.monotonic()
+    report = Report(command, identity.run_id)
+    try:
+        work(database_of(settings))
+    except JobError as error:
+        watch.settle()
+        error.report = report
+        raise
+    except BaseException as error:
+        watch.settle()
+        if watch.stopped is not None:
+            watch.stopped.report = report
+            raise watch.stopped from error
+        raise
+    finally:
+        report.duration_seconds = time.monotonic() - begun
+    return report
+
+
+def database_of(settings: Settings) -> Dsn:
+    """The database without loading env.py: the settings', else the ini's `sqlalchemy.url`. Raises `SettingsError`."""
+    if dsn := settings.own():
+        return dsn
+    try:
+        url = ini_url(find_config(settings), settings.section or "alembic")
+    except SettingsError:
+        url = None
+    if url and url.startswith("postgres"):
+        return parse_url(url, "alembic.ini sqlalchemy.url")
+    raise SettingsError("no database given", hint="set DATABASE_URL, or libpq's PGHOST and PGDATABASE")

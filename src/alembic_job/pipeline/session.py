@@ -1,0 +1,91 @@
+"""The run's own side of one database: the connection that holds its locks, and how its work there is stopped."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+
+from psycopg2.extensions import connection as Connection
+
+from alembic_job.dsn import Dsn
+from alembic_job.gateways import locks, postgres
+from alembic_job.gateways.keeper import Keeper
+from alembic_job.logs.events import Log
+from alembic_job.settings import Settings
+from alembic_job.steps.lock import acquire, clear_orphans
+from alembic_job.steps.wait import wait_for_primary
+from alembic_job.watch import Watch, lock_lost
+
+
+class Identity:
+    """Who this run is, as others see it in `pg_stat_activity` and `pg_locks`."""
+
+    def __init__(self, run_id: str | None = None) -> None:
+        self.run_id = run_id or secrets.token_hex(6)
+        self.key = locks.key_of(self.run_id)
+        self.application_name = f"alembic-job {self.run_id} {os.environ.get('HOSTNAME') or socket.gethostname()}"
+
+
+class Session:
+    """One database that the run has reached, with the first lock (the whole database) held until `narrow`."""
+
+    def __init__(self, dsn: Dsn, settings: Settings, identity: Identity, watch: Watch, log: Log) -> None:
+        self.dsn, self.settings, self.run, self.watch, self.log = dsn, settings, identity, watch, log
+        self.connection: Connection = wait_for_primary(
+            dsn, identity.application_name, settings.wait_timeout, settings.login_grace, log
+        )
+        self.identity = postgres.identity(self.connection)
+        self._control: Connection | None = None
+        self._control_mutex = threading.Lock()
+        locks.announce_run(self.connection, identity.key)
+        self._keeper = Keeper(self.connection, lambda: watch.stop(lock_lost()))
+        self._database_held = False
+        self._tables: set[int] = set()
+
+    def hold_database(self) -> None:
+        """The first lock: nobody else loads an env.py against this database meanwhile. Raises `RunLocked`."""
+        acquire(self.connection, locks.DATABASE_KEY, "the database", self.settings.run_lock_timeout, self.log)
+        self._database_held = True
+        clear_orphans(self.connection, self.settings.run_lock_timeout, self.log)
+
+    def narrow(self, label: str) -> None:
+        """From the database's lock to one version table's, which is kept until the run ends. Raises `RunLocked`.
+
+        If the table's lock is not free the first one is given back before waiting: projects that share the database
+        must not wait for one that they have nothing to do with.
+        """
+        key = locks.key_of(label) or 1
+        if key in self._tables:
+            return
+        if not locks.try_lock(self.connection, key):
+            self._release_database()
+            acquire(self.connection, key, label, self.settings.run_lock_timeout, self.log)
+            clear_orphans(self.connection, self.settings.run_lock_timeout, self.log)
+        self._tables.add(key)
+        self._release_database()
+        self.log.debug("lock.narrowed", lock=label)
+
+    def _release_database(self) -> None:
+        if self._database_held:
+            locks.unlock(self.connection, locks.DATABASE_KEY)
+            self._database_held = False
+
+    def fresh(self) -> Connection:
+        """A new connection of our own; the caller closes it. Raises `psycopg2.OperationalError`."""
+        return postgres.connect(self.dsn, self.run.application_name)
+
+    def stop_work(self, terminate: bool) -> None:
+        """Cancels or ends, from any thread, what the run's work connections execute here."""
+        with self._control_mutex:
+            if self._control is None:
+                self._control = postgres.connect(self.dsn, self.run.application_name, timeout=2)
+            locks.stop_work(self._control, self.run.key, terminate)
+
+    def close(self) -> None:
+        """Gives the locks back by closing the connections."""
+        self._keeper.close()
+        for connection in (self._control, self.connection):
+            if connection is not None:
+                connection.close()

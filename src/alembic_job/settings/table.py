@@ -1,0 +1,157 @@
+"""Every setting, once. The loader, the command line's options, `config` and the reference page are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from alembic_job.settings import values
+
+
+class Setting(NamedTuple):
+    """One setting: `name` in Python and, with dashes, as option; `variable` in the environment."""
+
+    name: str
+    variable: str
+    parse: Callable[[str], Any]
+    default: str | None
+    help: str
+    secret: bool = False
+    flag: bool = True
+
+    @property
+    def option(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+
+_D = values.duration
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "database_url",
+        "DATABASE_URL",
+        values.plain,
+        None,
+        "The database. Unset: libpq's PG* variables, then the project's own way.",
+        True,
+    ),
+    Setting(
+        "database_direct_url",
+        "DATABASE_DIRECT_URL",
+        values.plain,
+        None,
+        "The way around a pooler to the same database, for the lock, the backup and the migrations.",
+        True,
+    ),
+    Setting(
+        "config_file",
+        "ALEMBIC_CONFIG",
+        values.plain,
+        None,
+        "Path of alembic.ini or pyproject.toml; as -c. Unset: alembic.ini here, else pyproject.toml with [tool.alembic], else alembic/alembic.ini or migrations/alembic.ini.",
+        flag=False,
+    ),
+    Setting(
+        "to",
+        "MIGRATE_TO",
+        values.plain,
+        None,
+        "Revision to upgrade to: an id, head, heads, label@head, +1. Unset: head.",
+    ),
+    Setting("section", "MIGRATE_SECTION", values.plain, None, "Section of the ini file; as -n.", flag=False),
+    Setting(
+        "x", "MIGRATE_X", values.words, None, "KEY=VALUE arguments for env.py, split as by a shell; as -x.", flag=False
+    ),
+    Setting("tag", "MIGRATE_TAG", values.plain, None, "Tag for env.py; as --tag.", flag=False),
+    Setting("wait_timeout", "MIGRATE_WAIT_TIMEOUT", _D, "60s", "How long to wait for the database."),
+    Setting(
+        "login_grace",
+        "MIGRATE_LOGIN_GRACE",
+        _D,
+        "5s",
+        "How long a refused login or a missing database is tried again, for services that create them late.",
+    ),
+    Setting("run_lock_timeout", "MIGRATE_RUN_LOCK_TIMEOUT", _D, "10m", "How long to wait for another runner."),
+    Setting(
+        "deadline", "MIGRATE_DEADLINE", _D, None, "Bound for the whole run; every other budget is cut to what is left."
+    ),
+    Setting(
+        "transaction",
+        "MIGRATE_TRANSACTION",
+        values.one_of("per-revision", "all", "project"),
+        "per-revision",
+        "One transaction a revision, one for all, or as env.py says.",
+    ),
+    Setting(
+        "backup",
+        "MIGRATE_BACKUP",
+        values.one_of("auto", "off", "required"),
+        "auto",
+        "A proven pg_dump before the first change. auto: when MIGRATE_BACKUP_URL is set.",
+    ),
+    Setting("backup_url", "MIGRATE_BACKUP_URL", values.plain, None, "Where backups go: a folder."),
+    Setting(
+        "pg_bindir",
+        "MIGRATE_PG_BINDIR",
+        values.plain,
+        None,
+        "Folder of pg_dump and pg_restore. Unset: the newest on PATH and in the usual places.",
+    ),
+    Setting(
+        "when_ahead",
+        "MIGRATE_WHEN_AHEAD",
+        values.one_of("fail", "tolerate"),
+        "fail",
+        "The database holds a revision these scripts lack: fail with 28, or leave it and end with 0.",
+    ),
+    Setting(
+        "new_database",
+        "MIGRATE_NEW_DATABASE",
+        values.one_of("any", "empty"),
+        "any",
+        "A database without a version table: empty refuses one that holds tables already.",
+    ),
+    Setting(
+        "history",
+        "MIGRATE_HISTORY",
+        values.one_of("auto", "required", "off"),
+        "auto",
+        "The job's own schema in the database. auto: when privileges allow it.",
+    ),
+    Setting("history_schema", "MIGRATE_HISTORY_SCHEMA", values.identifier, "alembic_job", "Name of that schema."),
+    Setting(
+        "before",
+        "MIGRATE_BEFORE",
+        values.words,
+        None,
+        "A command run under the lock before the first change (no shell).",
+    ),
+    Setting(
+        "before_when",
+        "MIGRATE_BEFORE_WHEN",
+        values.one_of("pending", "always"),
+        "pending",
+        "Run MIGRATE_BEFORE only when something is pending, or always.",
+    ),
+    Setting(
+        "after", "MIGRATE_AFTER", values.words, None, "A command run under the lock after the last change (no shell)."
+    ),
+    Setting(
+        "log_format",
+        "MIGRATE_LOG_FORMAT",
+        values.one_of("auto", "json", "text"),
+        "auto",
+        "auto: text at a terminal, else json.",
+    ),
+    Setting(
+        "log_level",
+        "MIGRATE_LOG_LEVEL",
+        values.one_of("debug", "info", "warning", "error"),
+        "info",
+        "Least level that is written.",
+    ),
+    Setting("skip", "MIGRATE_SKIP", values.plain, None, "A reason: the run then ends with 0 and touches nothing."),
+)
+
+BY_VARIABLE: dict[str, Setting] = {setting.variable: setting for setting in SETTINGS}
+BY_NAME: dict[str, Setting] = {setting.name: setting for setting in SETTINGS}

@@ -1,0 +1,85 @@
+"""Reads values as people write them: `90s`, `5m`, `2GiB`, `on`. Each parser raises `ValueError` with what it takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_WORDS_ON = frozenset(("on", "true", "yes", "1"))
+_WORDS_OFF = frozenset(("off", "false", "no", "0"))
+
+
+def duration(text: str) -> float:
+    """`90s`, `5m`, `1h30m`, `250ms`, or a plain number of seconds → seconds."""
+    rest = text.strip().lower().replace(" ", "")
+    try:
+        total = float(rest)
+    except ValueError:
+        total = _sum_of_parts(rest)
+    if not math.isfinite(total) or total < 0 or not rest:
+        raise ValueError("a duration such as 90s, 5m or 1h30m")
+    return total
+
+
+def _sum_of_parts(rest: str) -> float:
+    total = 0.0
+    while rest:
+        number = _leading(rest, "0123456789.")
+        unit = _leading(rest[len(number) :], "abcdefghijklmnopqrstuvwxyz")
+        if not number or unit not in _SECONDS or number.count(".") > 1 or number == ".":
+            return math.nan
+        total += float(number) * _SECONDS[unit]
+        rest = rest[len(number) + len(unit) :]
+    return total
+
+
+def _leading(text: str, allowed: str) -> str:
+    return text[: len(text) - len(text.lstrip(allowed))]
+
+
+def boolean(text: str) -> bool:
+    """`on/off`, `true/false`, `yes/no`, `1/0`."""
+    word = text.strip().lower()
+    if word in _WORDS_ON:
+        return True
+    if word in _WORDS_OFF:
+        return False
+    raise ValueError("on or off")
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """A parser that takes exactly these words, in any case."""
+
+    def parse(text: str) -> str:
+        word = text.strip().lower()
+        if word not in words:
+            raise ValueError(", ".join(words[:-1]) + " or " + words[-1])
+        return word
+
+    return parse
+
+
+def words(text: str) -> tuple[str, ...]:
+    """A list split at blanks as a shell would, without a shell."""
+    import shlex
+
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise ValueError(f"words as in a shell ({error})") from error
+
+
+def identifier(text: str) -> str:
+    """The name of a schema, taken as it is."""
+    name = text.strip()
+    if not name or len(name.encode()) > 63 or "\x00" in name:
+        raise ValueError("a schema name of 1 to 63 bytes")
+    return name
+
+
+def plain(text: str) -> str:
+    """Any text but the empty one."""
+    if not text.strip():
+        raise ValueError("some text")
+    return text.strip()

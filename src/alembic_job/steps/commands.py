@@ -1,0 +1,38 @@
+"""MIGRATE_BEFORE and MIGRATE_AFTER: a command of the user's, run under the lock, its output as events."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+from alembic_job.errors import MigrationFailed
+from alembic_job.gateways.programs import end
+from alembic_job.logs.events import Log
+
+
+def run(name: str, argv: tuple[str, ...], log: Log) -> None:
+    """Runs the command and waits for it; it is ended when the run is.
+
+    It has the job's working directory and environment, and its output goes where the job's goes. Raises
+    `MigrationFailed` (23) if it cannot start or does not end with 0.
+    """
+    variable = f"MIGRATE_{name.upper()}"
+    begun = time.monotonic()
+    log.info("command.started", command=name, argv=list(argv))
+    try:
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        raise MigrationFailed(
+            f"{variable} cannot be started: {argv[0]}: {error.strerror}",
+            hint=f"{variable} is split as by a shell, but runs without one: name a program on PATH",
+        ) from error
+    try:
+        code = process.wait()
+    except BaseException:
+        end(process)
+        raise
+    if code != 0:
+        raise MigrationFailed(
+            f"{variable} ended with {code}: {' '.join(argv)}", hint="its output is in the lines above", command=name
+        )
+    log.info("command.finished", command=name, duration_seconds=round(time.monotonic() - begun, 3))
