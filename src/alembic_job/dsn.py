@@ -66,7 +66,7 @@ def parse(url: str) -> Dsn:
     """
     scheme, separator, rest = url.strip().partition("://")
     if not separator:
-        raise MalformedUrl("it does not look like postgresql://user:password@host:port/database")
+        raise MalformedUrl("it has no scheme: a database URL begins with postgresql://")
     if scheme.partition("+")[0] not in ("postgresql", "postgres"):
         raise MalformedUrl(f"its scheme is {_safe(scheme)!r}: only PostgreSQL is supported (postgresql://…)")
     login, at, rest = _split_login(rest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NoReturn
 
@@ -11,6 +12,10 @@ def main(argv: list[str] | None = None, default: str | None = None) -> NoReturn:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments and default:
         arguments = [default]
+    from alembic_job.shortcut import decide
+
+    if decide(arguments, os.environ):
+        os._exit(0)
     from alembic_job.cli import run
 
     run(arguments, default)

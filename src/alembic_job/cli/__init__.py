@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NoReturn
 
 import click
 
 from alembic_job.errors import JobError, UsageError
+from alembic_job.shortcut import request_key
 
 
 def run(arguments: list[str], default: str | None = None) -> NoReturn:
@@ -17,7 +19,9 @@ def run(arguments: list[str], default: str | None = None) -> NoReturn:
     if default and arguments and arguments[0].startswith("-") and arguments[0] not in ("--help", "--version"):
         arguments = _with_default(arguments, default, set(cli.commands))
     try:
-        code = cli.main(args=arguments, prog_name="alembic-job", standalone_mode=False)
+        # What an earlier run proved is looked up under the same key: see `shortcut`.
+        key = request_key(arguments, os.environ)
+        code = cli.main(args=arguments, prog_name="alembic-job", standalone_mode=False, obj=key)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
 import click
@@ -58,7 +59,7 @@ def migrate(context: click.Context, /, **given: Any) -> None:
     """Upgrade to head (or --to) and verify; the main job."""
     from alembic_job.pipeline import migrate as run
 
-    _job("migrate", context, given, run)
+    _job("migrate", context, given, partial(run, request_key=context.obj))
 
 
 @cli.command()
@@ -69,7 +70,7 @@ def upgrade(context: click.Context, /, revision: str, **given: Any) -> None:
     """The same as migrate --to REVISION."""
     from alembic_job.pipeline import migrate as run
 
-    _job("upgrade", context, {**given, "to": revision}, run)
+    _job("upgrade", context, {**given, "to": revision}, partial(run, request_key=context.obj))
 
 
 def _rollback(command: str, context: click.Context, target: str, yes: bool, backup: bool, given: Any) -> NoReturn:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from alembic_job.errors import Interrupted, JobError
+from alembic_job.gateways.inputs import Recorder
 from alembic_job.gateways.project import Project, open_project
 from alembic_job.logs.events import Log
 from alembic_job.model import Change, Report
@@ -13,8 +14,10 @@ from alembic_job.pipeline.change import Run
 from alembic_job.pipeline.failure import classify
 from alembic_job.pipeline.session import Identity, Session
 from alembic_job.settings import Settings
+from alembic_job.shortcut import digest_of
 from alembic_job.steps import preflight
 from alembic_job.steps.backup import back_up
+from alembic_job.steps.record import record
 from alembic_job.watch import Watch
 
 
@@ -25,9 +28,13 @@ def migrate(
     watch: Watch,
     identity: Identity | None = None,
     learn_secret: Callable[[str], None] = lambda secret: None,
+    request_key: str | None = None,
 ) -> Report:
-    """Waits for the database, locks it, backs it up if asked, upgrades, verifies. Raises `JobError` with `.report`."""
-    return _change(settings, settings.to or "head", "migrate", False, log, watch, identity, learn_secret)
+    """Waits for the database, locks it, backs it up if asked, upgrades, verifies. Raises `JobError` with `.report`.
+
+    `request_key` (see `shortcut.request_key`) names the request, for recording that nothing is pending afterwards.
+    """
+    return _change(settings, settings.to or "head", "migrate", False, log, watch, identity, learn_secret, request_key)
 
 
 def rollback(
@@ -52,6 +59,7 @@ def _change(
     watch: Watch,
     identity: Identity | None,
     learn_secret: Callable[[str], None],
+    request_key: str | None = None,
 ) -> Report:
     begun = time.monotonic()
     identity = identity or Identity()
@@ -67,21 +75,25 @@ def _change(
             log.warning("job.skipped", reason=settings.skip)
             report.outcome = "skipped"
             return report
-        project = open_project(settings, ("downgrade" if down else "upgrade", target), log)
-        preflight.check_heads(project, target)
-        run = Run(
-            settings,
-            project,
-            target,
-            down=down,
-            identity=identity,
-            watch=watch,
-            log=log,
-            backup=backup,
-            learn_secret=learn_secret,
-        )
-        watch.progress = lambda: _so_far(report, run)
-        run.execute()
+        with Recorder() as recorder:
+            project = open_project(settings, ("downgrade" if down else "upgrade", target), log)
+            preflight.check_target(project, target)
+            run = Run(
+                settings,
+                project,
+                target,
+                down=down,
+                identity=identity,
+                watch=watch,
+                log=log,
+                backup=backup,
+                learn_secret=learn_secret,
+                recorder=recorder,
+            )
+            watch.progress = lambda: _so_far(report, run)
+            run.execute()
+            if request_key is not None and settings.history != "off":
+                _record(run, recorder, request_key, log)
         return report
     except BaseException as error:
         watch.settle()
@@ -95,6 +107,38 @@ def _change(
         if run is not None:
             _summarize(report, run.changes, down)
             run.close()
+
+
+def _record(run: Run, recorder: Recorder, request_key: str, log: Log) -> None:
+    """Writes what the next run may rely on, unless the answer depended on more than could be noted."""
+    doubts = set(recorder.doubts)
+    if run.foreign_sql:
+        doubts.add("env.py asked the database by itself")
+    if len(run.sessions) != 1:
+        doubts.add("more than one database")
+    if any(change.after != change.expected for change in run.changes) or not run.changes:
+        doubts.add("not at the revision that was asked for")
+    if any(not run.project.has(head) for change in run.changes for head in change.after or ()):
+        doubts.add("the database is ahead")
+    if doubts:
+        log.debug("shortcut.not_recorded", reasons=sorted(doubts))
+        return
+    with recorder.paused():
+        script = run.project.script
+        folders = [script.dir, *(str(folder) for folder in script._version_locations)]
+        inputs = recorder.inputs(folders, [str(run.project.file)])
+        digest = digest_of(inputs, recorder.environ)
+        settings = run.settings
+        record(
+            run.sessions[0].connection,
+            settings.history_schema,
+            settings.history,
+            request_key,
+            digest,
+            inputs,
+            run.changes,
+            log,
+        )
 
 
 def _reason(error: BaseException, watch: Watch, project: Project | None, run: Run | None) -> JobError:
@@ -131,7 +175,9 @@ def _so_far(report: Report, run: Run | None) -> Report:
 def _summarize(report: Report, changes: list[Change], down: bool) -> None:
     done = tuple(dict.fromkeys(revision for change in changes for revision in change.done))
     report.source = tuple(dict.fromkeys(head for change in changes for head in change.before))
-    report.target = tuple(dict.fromkeys(head for change in changes for head in (change.after or change.before)))
+    report.target = tuple(
+        dict.fromkeys(head for change in changes for head in (change.before if change.after is None else change.after))
+    )
     if down:
         report.reverted = done
     else:

@@ -16,6 +16,7 @@ import psycopg2
 from alembic_job.dsn import Dsn
 from alembic_job.gateways import engines, locks
 from alembic_job.gateways import postgres as pg
+from alembic_job.gateways.inputs import Recorder
 from alembic_job.gateways.project import Project, project_errors, run_env
 from alembic_job.logs.events import Log
 from alembic_job.model import Change, VersionTable
@@ -48,10 +49,11 @@ class Run:
         log: Log,
         backup: Backup,
         learn_secret: Callable[[str], None],
+        recorder: Recorder,
     ) -> None:
         self.settings, self.project, self.target, self.down = settings, project, target, down
         self.identity, self.watch, self.log = identity, watch, log
-        self._backup, self._learn_secret = backup, learn_secret
+        self._backup, self._learn_secret, self._recorder = backup, learn_secret, recorder
         self.sessions: list[Session] = []
         self.changes: list[Change] = []
         self.current: str | None = None  # the revision being executed
@@ -116,6 +118,7 @@ class Run:
     def _open(self, dsn: Dsn) -> Session:
         """Step 1 and 4: wait for the database, take the first lock."""
         self._learn_secret(dsn.password)
+        self._recorder.expect_port(dsn.place[1])
         session = Session(dsn, self.settings, self.identity, self.watch, self.log)
         self.sessions.append(session)
         session.hold_database()
@@ -128,7 +131,12 @@ class Run:
     def connecting(self, dsn: Dsn) -> Dsn:
         """Before the project connects: wait for that server if nobody did; lead it around the pooler."""
         self.watch.check()
+        with self._recorder.paused():
+            return self._connecting(dsn)
+
+    def _connecting(self, dsn: Dsn) -> Dsn:
         self._learn_secret(dsn.password)
+        self._recorder.expect_port(dsn.place[1])
         database, direct = self.settings.database, self.settings.direct
         if direct is not None and database is not None and dsn.place == database.place:
             return Dsn(dsn.parameters | direct.parameters)
@@ -138,6 +146,10 @@ class Run:
 
     def connected(self, connection: Any, dsn: Dsn) -> None:
         """The fence: every connection the project works on can be told from an orphan, and stopped."""
+        with self._recorder.paused():
+            self._connected(connection, dsn)
+
+    def _connected(self, connection: Any, dsn: Dsn) -> None:
         statement = locks.fence_statement(self.identity.key, self.identity.application_name)
         seen = engines.execute(connection, statement)[1]
         if seen:
@@ -162,6 +174,10 @@ class Run:
         """env.py is about to migrate one version table: lock it, look what is pending, make sure it may be done."""
         self.watch.check()
         self._migrating = True
+        with self._recorder.paused():
+            self._before(context)
+
+    def _before(self, context: MigrationContext) -> None:
         table = preflight.version_table(context)
         session = next(s for s in self.sessions if s.identity == table.database)
         session.narrow(table.label)

@@ -18,7 +18,7 @@ def run(name: str, argv: tuple[str, ...], log: Log) -> None:
     """
     variable = f"MIGRATE_{name.upper()}"
     begun = time.monotonic()
-    log.info("command.started", command=name, argv=list(argv))
+    log.info("command.started", hook=name, argv=list(argv))
     try:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
     except OSError as error:
@@ -33,6 +33,6 @@ def run(name: str, argv: tuple[str, ...], log: Log) -> None:
         raise
     if code != 0:
         raise MigrationFailed(
-            f"{variable} ended with {code}: {' '.join(argv)}", hint="its output is in the lines above", command=name
+            f"{variable} ended with {code}: {' '.join(argv)}", hint="its output is in the lines above", hook=name
         )
-    log.info("command.finished", command=name, duration_seconds=round(time.monotonic() - begun, 3))
+    log.info("command.finished", hook=name, duration_seconds=round(time.monotonic() - begun, 3))

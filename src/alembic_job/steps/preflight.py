@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from alembic_job.errors import LoginFailed, ProjectError, Refused, RevisionUnknown
-from alembic_job.gateways.project import Project
+from alembic_job.gateways.project import Project, project_errors
 from alembic_job.logs.events import Log
 from alembic_job.model import VersionTable
 
@@ -61,9 +61,12 @@ def version_table(context: MigrationContext) -> VersionTable:
     return VersionTable(database, found or schema or current or "public", name, found is not None)
 
 
-def check_heads(project: Project, target: str) -> None:
-    """One head, unless a target was named that says which. Raises `ProjectError` (22)."""
+def check_target(project: Project, target: str) -> None:
+    """The target exists, and is one head unless it was named otherwise. Raises `ProjectError` (22)."""
     heads = project.heads()
+    if target[0] not in "+-" and "@" not in target and "+" not in target and "-" not in target[1:]:
+        with project_errors():
+            project.script.get_revisions(target)
     if target == "head" and len(heads) > 1:
         names = ", ".join(sorted(heads))
         raise ProjectError(

@@ -1,0 +1,186 @@
+"""Notes what the project's code reads while it is loaded, so that a later run can tell if it is the same."""
+
+from __future__ import annotations
+
+import os
+import site
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic_job.shortcut import Inputs
+
+_SPAWNING = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "pty.spawn")
+_recorders: list[Recorder] = []
+_hook_installed = False
+
+
+class Recorder:
+    """Open it before the project is; `inputs` says what was read until then, `doubts` why that may not be all."""
+
+    def __init__(self) -> None:
+        self.doubts: set[str] = set()
+        self._files: set[str] = set()
+        self._listings: set[str] = set()
+        self._variables: set[str] = set()
+        self.environ: dict[str, str] = {}
+        self._paused = 0
+        self._ports: set[str] = set()
+        self._stdlib = tuple(
+            {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")} | {str(Path(__file__).parent.parent)}
+        )
+        self._sites = tuple(
+            {*site.getsitepackages(), site.getusersitepackages(), *map(sysconfig.get_path, ("purelib", "platlib"))}
+        )
+
+    def __enter__(self) -> Recorder:
+        global _hook_installed  # noqa: PLW0603 - an audit hook can never be removed
+        if not _hook_installed:
+            sys.addaudithook(_audit)
+            _hook_installed = True
+        _recorders.append(self)
+        self.environ = dict(os.environ)  # as it was before the project changed it
+        self._environ_class = type(os.environ)
+        os.environ.__class__ = _environ_noting(self, self._environ_class)
+        self._restore = [_counting(name, self) for name in ("psycopg2", "psycopg", "asyncpg")]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _recorders.remove(self)
+        os.environ.__class__ = self._environ_class
+        for restore in self._restore:
+            restore()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens inside is our own doing."""
+        self._paused += 1
+        try:
+            yield
+        finally:
+            self._paused -= 1
+
+    def expect_port(self, port: str) -> None:
+        """A connection there is the database's."""
+        self._ports.add(port)
+
+    def inputs(self, script_folders: list[str], files: list[str]) -> Inputs:
+        """All that was read, as absolute paths; call it while the recorder is still open."""
+        modules = [path for module in list(sys.modules.values()) if (path := _source(module))]
+        project = {path for path in modules if not path.startswith((*self._stdlib, *self._sites))}
+        installed = {path for path in modules if path.startswith(self._sites) and path not in project}
+        opened = {path for path in self._files if not path.startswith((*self._stdlib, *self._sites))}
+        folders = {str(Path(path).parent) for path in project}
+        folders |= {str(Path(folder).absolute()) for folder in sys.path if not folder.endswith(".zip")}
+        trees = sorted({str(Path(folder).absolute()) for folder in script_folders})
+        homes = [Path(), *(Path(file).parent for file in files)]
+        dotenv = {str(home.absolute() / ".env") for home in homes}
+        named = {str(Path(file).absolute()) for file in files}
+        outside = {
+            path for path in project | opened | named | dotenv if not path.startswith(tuple(t + "/" for t in trees))
+        }
+        return Inputs(
+            files=sorted(outside),
+            installed=sorted(installed),
+            trees=trees,
+            listings=sorted(path for path in self._listings if not path.startswith((*self._stdlib, *self._sites))),
+            modules=sorted(path for path in folders if not path.startswith((*self._stdlib, *self._sites))),
+            variables=sorted(self._variables),
+        )
+
+    def _note(self, event: str, args: tuple[Any, ...]) -> None:
+        if self._paused:
+            return
+        if event == "open":
+            self._opened(*args)
+        elif event in ("os.listdir", "os.scandir"):
+            if isinstance(args[0], str) and not _called_by_import():
+                self._listings.add(str(Path(args[0]).absolute()))
+        elif event in _SPAWNING:
+            self.doubts.add(f"the project started another program ({event})")
+        elif event == "socket.connect":
+            self._connected(args[1])
+
+    def _opened(self, path: Any, mode: Any, flags: Any) -> None:
+        reading = not isinstance(flags, int) or flags & (os.O_WRONLY | os.O_RDWR) == 0
+        if isinstance(path, str) and reading and not path.endswith(".pyc") and not path.startswith(("/dev/", "/proc/")):
+            self._files.add(str(Path(path).absolute()))
+
+    def _connected(self, address: Any) -> None:
+        if isinstance(address, str | bytes):
+            known = ".s.PGSQL." in os.fsdecode(address)
+        else:
+            known = isinstance(address, tuple) and len(address) > 1 and str(address[1]) in self._ports
+        if not known:
+            self.doubts.add("the project connected to something that is not its database")
+
+
+def _source(module: Any) -> str | None:
+    """The file a module's code is in: its source where there is one."""
+    file = getattr(module, "__file__", None)
+    return str(Path(file).absolute()) if isinstance(file, str) and not file.startswith("<") else None
+
+
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    if _recorders and (event in ("open", "os.listdir", "os.scandir", "socket.connect") or event in _SPAWNING):
+        for recorder in _recorders:
+            recorder._note(event, args)
+
+
+def _called_by_import() -> bool:
+    """True if the import system lists a directory: it only looks for modules there."""
+    frame = sys._getframe(3)
+    return frame is not None and frame.f_code.co_filename.startswith("<frozen importlib")
+
+
+def _environ_noting(recorder: Recorder, base: type) -> type:
+    """The class of `os.environ` with every read noted; C code's own reads (libpq's PG*) are part of the request."""
+
+    def note(name: str) -> None:
+        if not recorder._paused:
+            recorder._variables.add(name)
+
+    class Environ(base):  # type: ignore[misc]
+        def __getitem__(self, key: str) -> str:
+            note(str(key))
+            value: str = super().__getitem__(key)
+            return value
+
+        def __contains__(self, key: object) -> bool:
+            note(str(key))
+            return bool(super().__contains__(key))
+
+        def __iter__(self) -> Iterator[str]:
+            note("*")
+            return iter(list(super().__iter__()))
+
+        def copy(self) -> dict[str, str]:
+            note("*")
+            base_get = super().__getitem__
+            return {key: base_get(key) for key in super().__iter__()}
+
+    return Environ
+
+
+def _counting(module_name: str, recorder: Recorder) -> Callable[[], None]:
+    """Notes calls of a driver's `connect` that no engine made: the project then asks the database by itself."""
+    module = sys.modules.get(module_name)
+    if module is None or not hasattr(module, "connect"):
+        return lambda: None
+    original = module.connect
+
+    def connect(*args: Any, **kwargs: Any) -> Any:
+        caller = sys._getframe(1).f_globals.get("__name__", "")
+        if not caller.startswith(("sqlalchemy", "alembic_job")):
+            recorder.doubts.add(f"the project connected by itself through {module_name}")
+        return original(*args, **kwargs)
+
+    module.connect = connect  # type: ignore[attr-defined]
+
+    def restore() -> None:
+        module.connect = original  # type: ignore[attr-defined]
+
+    return restore
