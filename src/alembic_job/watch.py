@@ -21,8 +21,8 @@ from alembic_job.errors import ConnectionLost, DeadlineExceeded, Interrupted, Jo
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _NUDGE = getattr(signal, "SIGRTMAX", signal.SIGUSR2)  # from our thread to the main one: projects do not use it
 _CANCEL_EVERY = 0.1  # seconds; a migration may swallow the cancellation and go on
-_TERMINATE_AFTER = 0.4
-_LEAVE_AFTER = 0.8
+_TERMINATE_AFTER = 0.3
+_LEAVE_AFTER = 0.6
 
 
 class Stop(KeyboardInterrupt):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,6 +101,7 @@ def run(argv: list[str], dsn: Dsn | None = None) -> subprocess.CompletedProcess[
         stderr=subprocess.PIPE,
         text=True,
         errors="backslashreplace",
+        start_new_session=True,
     )
     try:
         out, err = process.communicate()
@@ -110,10 +112,11 @@ def run(argv: list[str], dsn: Dsn | None = None) -> subprocess.CompletedProcess[
 
 
 def end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
-    """Asks a child process to end, and makes it end a moment later."""
-    process.terminate()
+    """Asks a child process, started as leader of its own session, and its children to end, and makes them a moment
+    later."""
+    os.killpg(process.pid, signal.SIGTERM)
     try:
         process.wait(timeout=0.25)
     except subprocess.TimeoutExpired:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -147,7 +147,7 @@ def _reason(error: BaseException, watch: Watch, project: Project | None, run: Ru
         return watch.stopped
     if isinstance(error, KeyboardInterrupt):
         return Interrupted()
-    return classify(error, project, run.current if run else None)
+    return classify(error, project, run.current if run else None, run.in_project if run else False)
 
 
 def _fill(report: Report, run: Run | None, reason: JobError) -> None:

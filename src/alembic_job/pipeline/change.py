@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -61,6 +62,7 @@ class Run:
         self.foreign_sql = False  # env.py executed SQL of its own
         self.touched: set[str] = set()  # words of the statements that were executed
         self._migrating = False
+        self.in_project = False  # whose code runs: the project's, or ours; stays as it was when something is raised
         self._before_ran = self._after_wanted = False
         watch.cancel = self._cancel
 
@@ -81,11 +83,18 @@ class Run:
 
     def _load(self) -> None:
         self.watch.check()
-        try:
-            run_env(self.project, self.target, self.settings.tag, self.settings.transaction, self)
-        finally:
-            self._migrating = False
+        self.in_project = True
+        run_env(self.project, self.target, self.settings.tag, self.settings.transaction, self)
+        self.in_project = False
         self.watch.check()
+
+    @contextmanager
+    def _ours(self) -> Iterator[None]:
+        """What happens inside is not the project's doing."""
+        self.in_project = False
+        with self._recorder.paused():
+            yield
+        self.in_project = True
 
     def look(self) -> None:
         """Reads back, on fresh connections, what was really committed; sets each change's `after` and `done`."""
@@ -99,8 +108,6 @@ class Run:
             change.done = self._done(change)
 
     def _done(self, change: Change) -> tuple[str, ...]:
-        if change.after == change.expected:
-            return change.planned
         there = self.project.ancestors(change.after or ())
         return tuple(revision for revision in change.planned if (revision in there) is not self.down)
 
@@ -131,7 +138,7 @@ class Run:
     def connecting(self, dsn: Dsn) -> Dsn:
         """Before the project connects: wait for that server if nobody did; lead it around the pooler."""
         self.watch.check()
-        with self._recorder.paused():
+        with self._ours():
             return self._connecting(dsn)
 
     def _connecting(self, dsn: Dsn) -> Dsn:
@@ -146,7 +153,7 @@ class Run:
 
     def connected(self, connection: Any, dsn: Dsn) -> None:
         """The fence: every connection the project works on can be told from an orphan, and stopped."""
-        with self._recorder.paused():
+        with self._ours():
             self._connected(connection, dsn)
 
     def _connected(self, connection: Any, dsn: Dsn) -> None:
@@ -174,7 +181,7 @@ class Run:
         """env.py is about to migrate one version table: lock it, look what is pending, make sure it may be done."""
         self.watch.check()
         self._migrating = True
-        with self._recorder.paused():
+        with self._ours():
             self._before(context)
 
     def _before(self, context: MigrationContext) -> None:

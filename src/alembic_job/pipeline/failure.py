@@ -20,14 +20,17 @@ _CODES: dict[str, type[JobError]] = {
 }
 
 
-def classify(error: BaseException, project: Project | None, revision: str | None) -> JobError:
-    """The `JobError` for an exception that env.py or a migration (`revision`) let out."""
+def classify(error: BaseException, project: Project | None, revision: str | None, in_project: bool = True) -> JobError:
+    """The `JobError` for an exception that env.py or a migration (`revision`) let out.
+
+    `in_project` is false if it was raised while none of the project's code ran.
+    """
     if isinstance(error, JobError):
         return error
     found = next((link for link in postgres.chain(error) if isinstance(link, JobError)), None)
     if found is not None:
         return found
-    if _is_ours(error):
+    if not in_project or _is_ours(error):
         return _own_error(error)
     place = where(error, project.script.dir) if project is not None else None
     at = f" ({place})" if place else ""

@@ -20,7 +20,7 @@ def run(name: str, argv: tuple[str, ...], log: Log) -> None:
     begun = time.monotonic()
     log.info("command.started", hook=name, argv=list(argv))
     try:
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True)
     except OSError as error:
         raise MigrationFailed(
             f"{variable} cannot be started: {argv[0]}: {error.strerror}",

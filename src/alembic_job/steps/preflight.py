@@ -64,9 +64,6 @@ def version_table(context: MigrationContext) -> VersionTable:
 def check_target(project: Project, target: str) -> None:
     """The target exists, and is one head unless it was named otherwise. Raises `ProjectError` (22)."""
     heads = project.heads()
-    if target[0] not in "+-" and "@" not in target and "+" not in target and "-" not in target[1:]:
-        with project_errors():
-            project.script.get_revisions(target)
     if target == "head" and len(heads) > 1:
         names = ", ".join(sorted(heads))
         raise ProjectError(
@@ -74,6 +71,9 @@ def check_target(project: Project, target: str) -> None:
             hint=f"join them with `alembic merge -m 'merge heads' {' '.join(sorted(heads))}` and commit the new "
             "file, or run with --to heads if the branches are meant",
         )
+    if not any(sign in target for sign in "+-@:"):  # relative and branch targets depend on the database
+        with project_errors():
+            project.script.get_revisions(target)
 
 
 def check_known(project: Project, table: VersionTable, heads: tuple[str, ...], when_ahead: str, log: Log) -> bool:

@@ -1,0 +1,248 @@
+"""What happens when a run is ended from outside: signals, deadlines, kill -9, a lost lock connection."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Database, finish, run_job, start_job
+from tests.projectkit import make_project, sql
+from tests.waiting import until
+
+SLEEP = sql("SELECT pg_sleep(60)")
+SWALLOWING = """
+op.execute("CREATE TABLE half (id int)")
+for _ in range(50):
+    try:
+        op.get_bind().exec_driver_sql("SELECT pg_sleep(60)")
+    except BaseException:
+        pass
+"""
+
+
+def sleeping(database: Database) -> list[int]:
+    """The backends that execute the migration's pg_sleep."""
+    rows = database.query(
+        "SELECT pid FROM pg_stat_activity WHERE query LIKE '%%pg_sleep(%%' AND state = 'active'"
+        " AND pid <> pg_backend_pid() AND datname = current_database()"
+    )
+    return [pid for [pid] in rows]
+
+
+def our_locks(database: Database) -> int:
+    [[count]] = database.query(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    return int(count)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_cancels_the_statement_at_once(database: Database, tmp_path: Path, number: int) -> None:
+    """SIGTERM in a long statement: exit 14 within a second, that revision undone, the one before kept, lock free."""
+    project = make_project(tmp_path, [sql("CREATE TABLE a (id int)"), sql("CREATE TABLE b (id int)") + "\n" + SLEEP])
+    job = start_job("migrate", cwd=project, url=database.url)
+    until(lambda: sleeping(database))
+    sent = time.monotonic()
+    job.send_signal(number)
+    result = finish(job)
+    took = time.monotonic() - sent
+    assert (result.code, result.finished["outcome"]) == (14, "interrupted")
+    assert result.finished["applied"] == ["r1"]
+    assert signal.Signals(number).name in result.finished["error"] and result.finished["hint"]
+    assert took <= 1.0, took
+    assert database.query("SELECT to_regclass('a') IS NOT NULL, to_regclass('b') IS NULL") == [(True, True)]
+    assert not sleeping(database) and our_locks(database) == 0
+
+
+def test_a_migration_that_swallows_the_cancellation_is_ended_too(database: Database, tmp_path: Path) -> None:
+    """`except BaseException: pass` in a loop does not keep the run alive: its backend is terminated, exit 14."""
+    project = make_project(tmp_path, [SWALLOWING])
+    job = start_job("migrate", cwd=project, url=database.url)
+    until(lambda: sleeping(database))
+    sent = time.monotonic()
+    job.terminate()
+    result = finish(job)
+    assert result.code == 14 and result.finished["applied"] == []
+    assert time.monotonic() - sent <= 1.0
+    until(lambda: not sleeping(database), 5)
+    until(lambda: our_locks(database) == 0, 5)
+    assert database.query("SELECT to_regclass('half') IS NULL") == [(True,)]
+
+
+def test_a_migration_that_sleeps_in_python_is_interrupted(database: Database, tmp_path: Path) -> None:
+    """Not only SQL takes long: time.sleep(60) in a migration ends at once as well."""
+    project = make_project(tmp_path, [sql("CREATE TABLE a (id int)") + "\nprint('asleep')\ntime.sleep(60)"])
+    job = start_job("migrate", cwd=project, url=database.url)
+    assert job.stdout is not None
+    read = ""
+    while "asleep" not in read:
+        read += job.stdout.readline()
+    sent = time.monotonic()
+    job.terminate()
+    result = finish(job)
+    assert result.code == 14
+    assert time.monotonic() - sent <= 1.0
+    assert database.query("SELECT to_regclass('a') IS NULL") == [(True,)]
+
+
+def test_a_signal_while_waiting_for_the_database(tmp_path: Path) -> None:
+    """Nothing runs yet: SIGTERM while the database is awaited ends with 14, not with the timeout."""
+    project = make_project(tmp_path, [])
+    job = start_job("migrate", cwd=project, url="postgresql://u:p@127.0.0.1:9/x")
+    assert job.stdout is not None
+    while "wait.retry" not in job.stdout.readline():
+        pass
+    job.terminate()
+    result = finish(job, 5)
+    assert result.code == 14 and result.finished["outcome"] == "interrupted"
+
+
+def test_a_second_signal_exits_at_once(database: Database, tmp_path: Path) -> None:
+    """Two signals in a row: the process is gone, and the last line is still job.finished."""
+    project = make_project(tmp_path, [SWALLOWING])
+    job = start_job("migrate", cwd=project, url=database.url)
+    until(lambda: sleeping(database))
+    sent = time.monotonic()
+    job.terminate()
+    job.terminate()
+    until(lambda: job.send_signal(signal.SIGTERM) or job.poll() is not None, 3)
+    result = finish(job)
+    assert result.code == 14 and result.finished["exit_code"] == 14
+    assert time.monotonic() - sent <= 1.0
+
+
+def test_the_deadline_ends_a_run_like_a_signal(database: Database, tmp_path: Path) -> None:
+    """MIGRATE_DEADLINE in the middle of a statement: exit 16, nothing of that revision kept."""
+    project = make_project(tmp_path, [sql("CREATE TABLE a (id int)") + "\n" + SLEEP])
+    result = run_job("migrate", cwd=project, url=database.url, env={"MIGRATE_DEADLINE": "3s"}, timeout=20)
+    assert (result.code, result.finished["outcome"]) == (16, "deadline")
+    assert result.finished["hint"]
+    assert database.query("SELECT to_regclass('a') IS NULL") == [(True,)]
+    assert not sleeping(database)
+
+
+def test_the_deadline_also_bounds_the_wait(tmp_path: Path) -> None:
+    """Waiting for a database that never comes ends at the deadline."""
+    project = make_project(tmp_path, [])
+    env = {"MIGRATE_DEADLINE": "1s", "MIGRATE_WAIT_TIMEOUT": "60s"}
+    result = run_job("migrate", cwd=project, url="postgresql://u:p@127.0.0.1:9/x", env=env, timeout=20)
+    assert result.code == 16
+
+
+def test_after_kill_9_the_next_run_ends_the_orphan_and_goes_on(database: Database, tmp_path: Path) -> None:
+    """SIGKILL leaves a backend working without an owner; the next run ends it first, and then completes, in 5 s."""
+    database.execute(f"ALTER DATABASE {database.name} SET client_connection_check_interval = 0")
+    project = make_project(
+        tmp_path,
+        [
+            """
+            import os
+            op.execute("CREATE TABLE a (id int)")
+            if os.environ.get("SLOW"):
+                op.execute("SET client_connection_check_interval = 0")
+                op.execute("SELECT pg_sleep(60)")
+        """
+        ],
+    )
+    job = start_job("migrate", cwd=project, url=database.url, env={"SLOW": "1"})
+    [orphan] = until(lambda: sleeping(database))
+    job.kill()
+    job.wait()
+    assert sleeping(database) == [orphan], "the server should still execute the dead run's statement"
+    begun = time.monotonic()
+    result = run_job("migrate", cwd=project, url=database.url)
+    assert time.monotonic() - begun <= 5
+    assert result.code == 0 and result.finished["applied"] == ["r1"]
+    assert [event["pid"] for event in result.events("orphan.ended")] == [orphan]
+    assert not sleeping(database)
+
+
+def test_an_orphan_of_another_role_is_waited_for_and_named(database: Database, tmp_path: Path, pg18: object) -> None:
+    """A role that may not end the dead run's backend waits for it, says for what, and gives up with 11."""
+    database.execute("DROP ROLE IF EXISTS other_runner")
+    database.execute("CREATE ROLE other_runner LOGIN PASSWORD 'secret-other'")
+    database.execute("GRANT ALL ON SCHEMA public TO other_runner")
+    database.execute(f"GRANT ALL ON DATABASE {database.name} TO other_runner")
+    project = make_project(
+        tmp_path, ["op.execute('SET client_connection_check_interval = 0')\nop.execute('SELECT pg_sleep(60)')"]
+    )
+    job = start_job("migrate", cwd=project, url=database.url)
+    [orphan] = until(lambda: sleeping(database))
+    job.kill()
+    finish(job)
+    other = database.url.replace(f"postgres:{database.server.password}@", "other_runner:secret-other@")
+    result = run_job("migrate", cwd=project, url=other, env={"MIGRATE_RUN_LOCK_TIMEOUT": "1s"})
+    assert result.code == 11
+    assert result.events("orphan.waiting")[0]["pids"] == [orphan]
+    assert f"pg_terminate_backend({orphan})" in result.finished["hint"]
+    database.query("SELECT pg_terminate_backend(%s)", orphan)
+
+
+def test_a_killed_job_still_has_a_last_line(database: Database, tmp_path: Path) -> None:
+    """SIGKILL cannot be caught, but the writer of our lines notices and says it in the job's place."""
+    project = make_project(tmp_path, [SLEEP])
+    job = start_job("migrate", cwd=project, url=database.url)
+    until(lambda: sleeping(database))
+    job.kill()
+    result = finish(job)
+    assert result.finished["outcome"] == "killed" and result.finished["hint"]
+
+
+def test_losing_the_lock_connection_ends_the_run(database: Database, tmp_path: Path) -> None:
+    """If the connection that holds the lock dies, somebody else may start: the run stops itself with 13."""
+    project = make_project(tmp_path, [SLEEP])
+    job = start_job("migrate", cwd=project, url=database.url)
+    until(lambda: sleeping(database))
+    database.query(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s", 0x616A6F4C
+    )
+    result = finish(job, 10)
+    assert result.code == 13 and "lock" in result.finished["error"]
+    assert not sleeping(database)
+
+
+def test_losing_the_migrations_connection_is_13(database: Database, tmp_path: Path) -> None:
+    """An administrator ends the migration's backend: connection lost, which is worth another try."""
+    project = make_project(tmp_path, [sql("CREATE TABLE a (id int)"), SLEEP])
+    job = start_job("migrate", cwd=project, url=database.url)
+    [pid] = until(lambda: sleeping(database))
+    database.query("SELECT pg_terminate_backend(%s)", pid)
+    result = finish(job, 10)
+    assert result.code == 13 and result.finished["applied"] == ["r1"]
+
+
+def test_the_before_command_is_ended_by_sigterm(database: Database, tmp_path: Path) -> None:
+    """A hook of the user's must not outlive the run."""
+    project = make_project(tmp_path, [sql("CREATE TABLE a (id int)")])
+    job = start_job("migrate", cwd=project, url=database.url, env={"MIGRATE_BEFORE": "sh -c 'echo pid=$$; sleep 60'"})
+    assert job.stdout is not None
+    line = ""
+    while '"message": "pid=' not in line:
+        line = job.stdout.readline()
+    pid = int(line.partition('"pid=')[2].split('"')[0])
+    sent = time.monotonic()
+    job.terminate()
+    result = finish(job, 10)
+    assert result.code == 14 and time.monotonic() - sent <= 1.2
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_twenty_at_once_apply_each_revision_once(new_database: Callable[[], Database], tmp_path: Path) -> None:
+    """Twenty runs on an empty database: all exit 0, and the table that counts has one row a revision."""
+    database = new_database()
+    count = "op.execute('CREATE TABLE IF NOT EXISTS counted (n int)')\nop.execute('INSERT INTO counted VALUES ({n})')"
+    project = make_project(tmp_path, [count.format(n=n) for n in range(1, 6)])
+    jobs = [start_job("migrate", cwd=project, url=database.url) for _ in range(20)]
+    results = [finish(job, 120) for job in jobs]
+    assert [result.code for result in results] == [0] * 20
+    assert database.query("SELECT n FROM counted ORDER BY n") == [(n,) for n in range(1, 6)]
+    applied = [revision for result in results for revision in result.finished["applied"]]
+    assert sorted(applied) == ["r1", "r2", "r3", "r4", "r5"]
+    assert [result.err for result in results] == [""] * 20
