@@ -22,7 +22,7 @@ $(STAMP): requirements-dev.lock pyproject.toml
 install: $(STAMP) ## make the virtual environment with the locked dependencies
 
 demo: $(STAMP) ## the main job on an embedded PostgreSQL, real output
-	@$(BIN)/python -m demo
+	@$(BIN)/python demo.py
 
 test: $(STAMP) ## the tests on real embedded PostgreSQL servers (no Docker, no Kubernetes)
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)

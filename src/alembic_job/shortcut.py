@@ -156,13 +156,13 @@ def _add_tree(mark: Any, folder: str) -> None:
 
 def _names(folder: str) -> list[str]:
     try:
-        return sorted(os.listdir(folder))
+        return sorted(name for name in os.listdir(folder) if name != "__pycache__")
     except OSError:
         return ["/absent/"]
 
 
 def _may_be_module(name: str) -> bool:
-    return name.endswith((".py", ".so")) or ("." not in name and name != "__pycache__")
+    return name.endswith((".py", ".so")) or ("." not in name)
 
 
 def _text_of(path: str) -> str:

@@ -147,7 +147,7 @@ def _ask(context: click.Context, given: dict[str, Any], question: Callable[..., 
 
     log, redactor = question_log()
     settings = options.load(context, given)
-    click.echo(redactor.text(answer(lambda: question(settings, log))))
+    click.echo(redactor.text(answer(lambda: question(settings, log), log)))
 
 
 @cli.command()
@@ -171,7 +171,7 @@ def status(context: click.Context, /, as_json: bool, exit_code: bool, **given: A
         found.update(look(settings, log))
         return json.dumps(found, indent=2, default=str) if as_json else as_text(found)
 
-    click.echo(redactor.text(answer(produce)))
+    click.echo(redactor.text(answer(produce, log)))
     return 3 if exit_code and not found["up_to_date"] else 0
 
 

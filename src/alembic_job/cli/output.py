@@ -123,13 +123,14 @@ class JobOutput:
         self.finish(report)
 
 
-def answer(produce: Callable[[], str]) -> str:
+def answer(produce: Callable[[], str], log: Log) -> str:
     """Runs a question with descriptor 1 led to stderr, so that what env.py prints is not part of the answer."""
     sys.stdout.flush()
     real = os.dup(1)
     os.dup2(2, 1)
     try:
-        return produce()
+        with bridged(log):
+            return produce()
     finally:
         sys.stdout.flush()
         os.dup2(real, 1)

@@ -6,7 +6,7 @@ import os
 import site
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -75,18 +75,18 @@ class Recorder:
         opened = {path for path in self._files if not path.startswith((*self._stdlib, *self._sites))}
         folders = {str(Path(path).parent) for path in project}
         folders |= {str(Path(folder).absolute()) for folder in sys.path if not folder.endswith(".zip")}
-        trees = sorted({str(Path(folder).absolute()) for folder in script_folders})
+        trees = _outermost(str(Path(folder).absolute()) for folder in script_folders)
+        below = tuple(tree + "/" for tree in trees)
         homes = [Path(), *(Path(file).parent for file in files)]
         dotenv = {str(home.absolute() / ".env") for home in homes}
         named = {str(Path(file).absolute()) for file in files}
-        outside = {
-            path for path in project | opened | named | dotenv if not path.startswith(tuple(t + "/" for t in trees))
-        }
         return Inputs(
-            files=sorted(outside),
+            files=sorted(path for path in project | opened | named | dotenv if not path.startswith(below)),
             installed=sorted(installed),
             trees=trees,
-            listings=sorted(path for path in self._listings if not path.startswith((*self._stdlib, *self._sites))),
+            listings=sorted(
+                path for path in self._listings if not f"{path}/".startswith((*self._stdlib, *self._sites, *below))
+            ),
             modules=sorted(path for path in folders if not path.startswith((*self._stdlib, *self._sites))),
             variables=sorted(self._variables),
         )
@@ -105,6 +105,8 @@ class Recorder:
             self._connected(args[1])
 
     def _opened(self, path: Any, mode: Any, flags: Any) -> None:
+        if _called_by_import():
+            return
         reading = not isinstance(flags, int) or flags & (os.O_WRONLY | os.O_RDWR) == 0
         if isinstance(path, str) and reading and not path.endswith(".pyc") and not path.startswith(("/dev/", "/proc/")):
             self._files.add(str(Path(path).absolute()))
@@ -116,6 +118,12 @@ class Recorder:
             known = isinstance(address, tuple) and len(address) > 1 and str(address[1]) in self._ports
         if not known:
             self.doubts.add("the project connected to something that is not its database")
+
+
+def _outermost(folders: Iterable[str]) -> list[str]:
+    """The folders without those that lie in another of them."""
+    found = sorted(set(folders))
+    return [folder for folder in found if not any(folder.startswith(other + "/") for other in found)]
 
 
 def _source(module: Any) -> str | None:
@@ -131,9 +139,9 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
 
 
 def _called_by_import() -> bool:
-    """True if the import system lists a directory: it only looks for modules there."""
-    frame = sys._getframe(3)
-    return frame is not None and frame.f_code.co_filename.startswith("<frozen importlib")
+    """True if the import system or a look for installed packages asks: both are noted in ways of their own."""
+    name = sys._getframe(3).f_code.co_filename
+    return name.startswith("<frozen ") or f"{os.sep}importlib{os.sep}" in name or name.endswith("zipfile.py")
 
 
 def _environ_noting(recorder: Recorder, base: type) -> type:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -123,7 +124,7 @@ def _config(settings: Settings, file: Path, command: tuple[str, ...]) -> Config:
     if settings.tag and command[0] in ("upgrade", "downgrade"):
         argv += ["--tag", settings.tag]
     line = CommandLine(prog="alembic")
-    options = line.parser.parse_args(argv)
+    options = _parse(line, argv)
     toml: str | None = None
     ini: str | None = str(file)
     if hasattr(line, "_inis_from_config"):
@@ -136,6 +137,16 @@ def _config(settings: Settings, file: Path, command: tuple[str, ...]) -> Config:
     else:
         config = kind(file_=ini, ini_section=options.name, cmd_opts=options)
     return config
+
+
+def _parse(line: Any, argv: list[str]) -> Any:
+    """Alembic's parser ends the process on what it does not like; ours is an error with its words."""
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            return line.parser.parse_args(argv)
+    except SystemExit as error:
+        raise ProjectError(said.getvalue().strip().splitlines()[-1], hint="see `alembic --help`") from error
 
 
 def _locate_scripts(config: Config, file: Path, log: Log) -> None:

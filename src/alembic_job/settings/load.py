@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ from alembic_job.dsn import Dsn
 from alembic_job.errors import SettingsError
 from alembic_job.settings.table import BY_VARIABLE, SETTINGS, Setting
 
+# What Kubernetes injects for a Service called migrate or migrate-…
+_SERVICE_LINK = re.compile(
+    r"(_SERVICE_HOST|_SERVICE_PORT(_[A-Z0-9_]+)?|_PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)$"
+)
 _LIBPQ_PLACE = ("PGHOST", "PGHOSTADDR", "PGDATABASE", "PGSERVICE")
 
 
@@ -175,9 +180,4 @@ def check_variables(environ: Mapping[str, str]) -> list[str]:
 def _known(name: str, value: str) -> bool:
     if name in BY_VARIABLE or name.removesuffix("_FILE") in BY_VARIABLE:
         return True
-    # Kubernetes' service links for a Service called migrate-…
-    return (
-        ("_PORT" in name and value.startswith(("tcp://", "udp://")))
-        or name.endswith(("_SERVICE_HOST", "_SERVICE_PORT", "_PORT_NUMBER"))
-        or ("_PORT_" in name or "_SERVICE_PORT_" in name)
-    )
+    return _SERVICE_LINK.search(name) is not None or value.startswith(("tcp://", "udp://", "sctp://"))
