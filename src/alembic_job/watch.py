@@ -36,7 +36,9 @@ class Watch:
     Both are set by whoever knows how, and are called from the watching thread.
     """
 
-    def __init__(self, deadline: float | None = None) -> None:
+    def __init__(self, deadline: float | None = None, *, signals: bool = True) -> None:
+        """`deadline` in seconds from now. Without `signals` the process' handlers are left alone (library use)."""
+        self._signals = signals and threading.current_thread() is threading.main_thread()
         self.started = time.monotonic()
         self.deadline = None if deadline is None else self.started + deadline
         self.stopped: JobError | None = None
@@ -51,7 +53,7 @@ class Watch:
         self._thread = threading.Thread(target=self._run, name="alembic-job-watch", daemon=True)
 
     def __enter__(self) -> Watch:
-        if threading.current_thread() is threading.main_thread():
+        if self._signals:
             self._handlers = {number: signal.signal(number, self._on_signal) for number in (*_SIGNALS, _NUDGE)}
             self._old_wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         self._thread.start()

@@ -27,9 +27,21 @@ def connect(dsn: Dsn, application_name: str, timeout: float = 10) -> Connection:
         parameters["target_session_attrs"] = "read-write"
     connection: Connection = psycopg2.connect("", **parameters)
     connection.autocommit = True
+    if not is_proxied(connection):
+        unbound(connection)
+    return connection
+
+
+def unbound(connection: Connection) -> None:
+    """Lets no timeout of the role's or database's end this session. Not through a pooler: others would inherit it."""
     names = ", ".join(f"'{name}'" for name in _UNBOUNDED)
     query(connection, f"SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ({names})")
-    return connection
+
+
+def is_proxied(connection: Connection) -> bool:
+    """True if something between us and the server answered the login: it made up the backend's number."""
+    [[pid]] = query(connection, "SELECT pg_backend_pid()")
+    return bool(pid != connection.info.backend_pid)
 
 
 def query(connection: Connection, sql: str, *args: Any) -> list[tuple[Any, ...]]:

@@ -15,6 +15,7 @@ from alembic_job.gateways.keeper import Keeper
 from alembic_job.logs.events import Log
 from alembic_job.settings import Settings
 from alembic_job.steps.lock import acquire, clear_orphans
+from alembic_job.steps.pooler import check_pooler
 from alembic_job.steps.wait import wait_for_primary
 from alembic_job.watch import Watch, lock_lost
 
@@ -36,6 +37,7 @@ class Session:
         self.connection: Connection = wait_for_primary(
             dsn, identity.application_name, settings.wait_timeout, settings.login_grace, log
         )
+        check_pooler(self.connection, dsn, log)
         self.identity = postgres.identity(self.connection)
         self._control: Connection | None = None
         self._control_mutex = threading.Lock()

@@ -50,7 +50,7 @@ def wait_for_primary(dsn: Dsn, application_name: str, timeout: float, login_grac
 
     attempts = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(_NotReady),
-        wait=tenacity.wait_exponential_jitter(initial=0.2, max=3, jitter=0.3),
+        wait=tenacity.wait_exponential(multiplier=0.2, max=3) + tenacity.wait_random(0, 0.3),
         stop=give_up,
         before_sleep=announce,
         sleep=time.sleep,

@@ -1,0 +1,33 @@
+"""The library beneath the command line: the same runs, without printing, exiting or touching descriptors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alembic_job import pipeline
+from alembic_job.model import Report
+from alembic_job.settings import Settings
+from alembic_job.watch import Watch
+
+
+def migrate(settings: Settings, *, log: Any = None) -> Report:
+    """Waits for the database, locks it, backs it up if the settings say so, upgrades, verifies.
+
+    Blocks until done; `settings.deadline` (seconds) bounds it. `log` is a structlog logger, by default the program's
+    own. The working directory is the project's, as for the `alembic` command; `settings.config_file` names its ini.
+    Not for several threads at once: Alembic keeps its context in module globals. Raises `JobError`.
+    """
+    with Watch(settings.deadline, signals=False) as watch:
+        return pipeline.migrate(settings, log=log or _program_log(), watch=watch)
+
+
+def rollback(settings: Settings, target: str = "-1", *, log: Any = None) -> Report:
+    """Downgrades to `target`: a revision id, `-N` for N steps, or `base`. Otherwise as `migrate`. Raises `JobError`."""
+    with Watch(settings.deadline, signals=False) as watch:
+        return pipeline.rollback(settings, target, log=log or _program_log(), watch=watch)
+
+
+def _program_log() -> Any:
+    import structlog
+
+    return structlog.get_logger("alembic_job")
