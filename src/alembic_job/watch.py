@@ -57,6 +57,8 @@ class Watch:
             self._handlers = {number: signal.signal(number, self._on_signal) for number in (*_SIGNALS, _NUDGE)}
             self._old_wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         self._thread.start()
+        if self._signals:
+            release_signals()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -69,6 +71,12 @@ class Watch:
         self._thread.join()
         os.close(self._read)
         os.close(self._write)
+
+    def set_deadline(self, seconds: float | None) -> None:
+        """Bounds the run, counted from when the watch was made."""
+        if seconds is not None:
+            self.deadline = self.started + seconds
+            self._wake(b"\0")
 
     def check(self) -> None:
         """Raises `Stop` once the run is to end: called before every statement, in case an earlier one was swallowed."""
@@ -115,7 +123,7 @@ class Watch:
             signals += len(numbers)
             if numbers and self.stopped is None:
                 self.stopped = _interrupted(numbers[0])
-            elif not ready and self.stopped is None:
+            elif self.stopped is None and self.deadline is not None and time.monotonic() >= self.deadline:
                 self.stopped = DeadlineExceeded()
             if self.stopped is not None and not self._over:
                 self._end(self.stopped, signals)
@@ -157,6 +165,11 @@ class Watch:
         """Runs the handler in the main thread, waking it from sleep; through a signal, because only that does."""
         if self._handlers and not self._raised:
             signal.pthread_kill(threading.main_thread().ident or 0, _NUDGE)
+
+
+def release_signals() -> None:
+    """Lets the signals through that `main` has held back since the process began."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 def _interrupted(number: int) -> JobError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -171,6 +172,18 @@ def test_a_reader_that_goes_away_does_not_stop_the_migration(database: Database,
     job.stdout.close()
     assert job.wait(30) == 0
     assert database.query("SELECT to_regclass('a') IS NOT NULL") == [(True,)]
+
+
+def test_stdout_may_be_a_file(database: Database, tmp_path: Path) -> None:
+    """`alembic-job migrate > log`: a file can seek, the pipe that takes its place cannot."""
+    project = make_project(tmp_path / "p", [NOISE])
+    with (tmp_path / "log").open("w") as file:
+        command = [sys.executable, "-m", "alembic_job", "migrate"]
+        done = subprocess.run(command, cwd=project, env=job_environment(database.url), stdout=file, stderr=file)
+    assert done.returncode == 0
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert json.loads(lines[-1])["event"] == "job.finished"
+    assert len([json.loads(line) for line in lines]) > 1000
 
 
 def test_text_at_a_terminal(database: Database, tmp_path: Path) -> None:

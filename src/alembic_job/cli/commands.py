@@ -11,7 +11,7 @@ import click
 
 from alembic_job import __version__
 from alembic_job.cli import options
-from alembic_job.errors import Refused, UsageError
+from alembic_job.errors import JobError, Refused, UsageError
 
 JOB_COMMANDS = ("migrate", "upgrade", "rollback", "downgrade", "backup", "wait-for-db")
 
@@ -33,22 +33,23 @@ def _job(command: str, context: click.Context, given: dict[str, Any], function: 
     level = given.get("log_level") or os.environ.get("MIGRATE_LOG_LEVEL") or "info"
     level = level if level in ("debug", "info", "warning", "error") else "info"
     output = JobOutput(command, identity.run_id, given.get("log_format"), level)
+    # The watch is never left: until the process is gone a signal must not kill it without a last line.
+    watch = Watch()
+    watch.leave = lambda error: output.leave(error, watch.progress() if watch.progress else None)
     try:
+        watch.__enter__()
         settings = options.load(context, given)
-        for name in ("database_url", "database_direct_url"):
-            for secret in secrets_of(getattr(settings, name) or ""):
+        watch.set_deadline(settings.deadline)
+        for url in (settings.database_url, settings.database_direct_url):
+            for secret in secrets_of(url or ""):
                 output.learn_secret(secret)
-        watch = Watch(settings.deadline)
-        watch.leave = lambda error: output.leave(error, watch.progress() if watch.progress else None)
-        with watch:
-            for warning in settings.warnings:
-                output.log.warning("settings.unknown", message=warning)
-            output.log.info("job.started", command=command, version=__version__)
-            report = function(
-                settings, log=output.log, watch=watch, identity=identity, learn_secret=output.learn_secret
-            )
+        for warning in settings.warnings:
+            output.log.warning("settings.unknown", message=warning)
+        output.log.info("job.started", command=command, version=__version__)
+        report = function(settings, log=output.log, watch=watch, identity=identity, learn_secret=output.learn_secret)
     except BaseException as error:
-        output.failed(error)
+        watch.settle()
+        output.failed(watch.stopped if watch.stopped is not None and not isinstance(error, JobError) else error)
     output.finish(report)
 
 
@@ -144,7 +145,9 @@ def backup(context: click.Context, /, **given: Any) -> None:
 def _ask(context: click.Context, given: dict[str, Any], question: Callable[..., str]) -> None:
     """Answers a question: stdout has the answer alone."""
     from alembic_job.cli.output import answer, question_log
+    from alembic_job.watch import release_signals
 
+    release_signals()
     log, redactor = question_log()
     settings = options.load(context, given)
     click.echo(redactor.text(answer(lambda: question(settings, log), log)))
@@ -160,7 +163,9 @@ def status(context: click.Context, /, as_json: bool, exit_code: bool, **given: A
     from alembic_job.cli.output import answer, question_log
     from alembic_job.pipeline.status import as_text
     from alembic_job.pipeline.status import status as look
+    from alembic_job.watch import release_signals
 
+    release_signals()
     log, redactor = question_log()
     settings = options.load(context, given)
     found: dict[str, Any] = {}

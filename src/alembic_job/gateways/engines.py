@@ -91,9 +91,7 @@ def _redirect(parameters: dict[str, Any], dsn: Dsn) -> None:
 def _dialect_of(connection: Any) -> bool:
     """True if this driver connection talks to PostgreSQL, by the module that made it."""
     module = type(connection).__module__
-    return module.startswith(
-        ("psycopg", "asyncpg", "pg8000", "sqlalchemy.dialects.postgresql", "sqlalchemy.connectors")
-    )
+    return module.startswith(("psycopg", "asyncpg", "pg8000", "sqlalchemy.dialects.postgresql"))
 
 
 def _established(connection: Any) -> Dsn:

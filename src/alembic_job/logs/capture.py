@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from alembic_job.logs.lines import Redactor, encode, timestamp
 
@@ -36,9 +36,10 @@ class Capture:
         os.close(read)
         os.dup2(self._pipe, 1)
         os.dup2(self._pipe, 2)
-        for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):
-                stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        # New objects: the old ones may remember that their descriptor was a file, and seek in what is a pipe now.
+        self._streams = (sys.stdout, sys.stderr)
+        sys.stdout = sys.__stdout__ = _stream(1)  # type: ignore[misc]
+        sys.stderr = sys.__stderr__ = _stream(2)  # type: ignore[misc]
 
     def event(self, line: str) -> None:
         _flush()
@@ -58,6 +59,7 @@ class Capture:
             pass
         os.dup2(self._stdout, 1)
         os.dup2(self._stderr, 2)
+        sys.stdout, sys.stderr = self._streams
 
     def _send(self, kind: bytes, text: str) -> None:
         data = self._token + kind + text.encode("utf-8", "backslashreplace") + b"\n"
@@ -66,6 +68,11 @@ class Capture:
                 data = data[os.write(self._pipe, data) :]
         except BrokenPipeError:
             pass
+
+
+def _stream(descriptor: int) -> TextIO:
+    """A text stream that writes whole lines at once and any text at all."""
+    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def _flush() -> None:

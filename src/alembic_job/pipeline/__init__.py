@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
@@ -76,6 +77,7 @@ def _change(
             report.outcome = "skipped"
             return report
         with Recorder() as recorder:
+            _export_url(settings)
             project = open_project(settings, ("downgrade" if down else "upgrade", target), log)
             preflight.check_target(project, target)
             run = Run(
@@ -107,6 +109,12 @@ def _change(
         if run is not None:
             _summarize(report, run.changes, down)
             run.close()
+
+
+def _export_url(settings: Settings) -> None:
+    """Projects read DATABASE_URL themselves: one that came from a file or a flag is put there, if none is there yet."""
+    if settings.database_url is not None:
+        os.environ.setdefault("DATABASE_URL", settings.database_url)
 
 
 def _record(run: Run, recorder: Recorder, request_key: str, log: Log) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 
 from alembic_job.dsn import Dsn
+from alembic_job.errors import SettingsError
 from alembic_job.gateways import engines, locks
 from alembic_job.gateways import postgres as pg
 from alembic_job.gateways.inputs import Recorder
@@ -165,7 +166,17 @@ class Run:
         if any(session.identity == identity for session in self.sessions):
             self.watch.stop(lock_lost())
             raise Stop
+        self._elsewhere(dsn)
         self._open(dsn)
+
+    def _elsewhere(self, dsn: Dsn) -> None:
+        """The project connected to another database than the settings name: its own way wins, but not over a flag."""
+        if not self.sessions:
+            return
+        message = f"the project connected to {dsn.redacted()}, not to {self.sessions[0].dsn.redacted()}"
+        if self.settings.origins["database_url"].startswith("flag"):
+            raise SettingsError(message, hint="env.py has its own way to the database: give it the same URL")
+        self.log.warning("database.another", message=message)
 
     def statement(self, sql: str) -> None:
         """Before each statement of the project."""

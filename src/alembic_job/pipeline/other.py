@@ -46,17 +46,14 @@ def _report(command: str, settings: Settings, identity: Identity, watch: Watch, 
     report = Report(command, identity.run_id)
     try:
         work(database_of(settings))
-    except JobError as error:
-        watch.settle()
-        error.report = report
-        raise
     except BaseException as error:
         watch.settle()
-        if watch.stopped is not None:
-            watch.stopped.report = report
-            raise watch.stopped from error
-        raise
+        reason = watch.stopped or error
+        if isinstance(reason, JobError):
+            reason.report = report
+        raise reason from error
     finally:
+        watch.settle()
         report.duration_seconds = time.monotonic() - begun
     return report
 
