@@ -38,8 +38,8 @@ class Capture:
         os.dup2(self._pipe, 2)
         # New objects: the old ones may remember that their descriptor was a file, and seek in what is a pipe now.
         self._streams = (sys.stdout, sys.stderr)
-        sys.stdout = sys.__stdout__ = _stream(1)  # type: ignore[misc]
-        sys.stderr = sys.__stderr__ = _stream(2)  # type: ignore[misc]
+        sys.stdout = sys.__stdout__ = _stream(1)  # type: ignore[misc, assignment]
+        sys.stderr = sys.__stderr__ = _stream(2)  # type: ignore[misc, assignment]
 
     def event(self, line: str) -> None:
         _flush()
