@@ -37,8 +37,14 @@ class Server:
     settings (name → value); durability is off (`fsync=off`), because nothing outlives the server.
     """
 
-    def __init__(self, major: int = 18, conf: dict[str, str] | None = None, folder: Path | None = None) -> None:
-        self.major = major
+    def __init__(
+        self,
+        major: int = 18,
+        conf: dict[str, str] | None = None,
+        folder: Path | None = None,
+        listen: str = "127.0.0.1",
+    ) -> None:
+        self.major, self.listen = major, listen
         self.conf = {"fsync": "off", "max_connections": "200", "max_wal_size": "256MB", "log_min_messages": "warning"}
         self.conf |= conf or {}
         self.password = secrets.token_hex(12)
@@ -66,7 +72,7 @@ class Server:
 
     def start(self) -> None:
         """Starts the server and waits until it accepts connections; raises `subprocess.CalledProcessError`."""
-        options = f"-p {self.port} -k {self.root} -c listen_addresses=127.0.0.1"
+        options = f"-p {self.port} -k {self.root} -c listen_addresses={self.listen}"
         self._run(
             "pg_ctl", "-w", "-t", "60", "-D", str(self.data), "-l", str(self.root / "log"), "-o", options, "start"
         )

@@ -106,7 +106,7 @@ _CONNECT_PATTERNS: tuple[tuple[str, type[errors.JobError], str], ...] = (
     ),
     (r"database \".*\" does not exist|is not currently accepting connections", errors.LoginFailed, "no such database"),
     (
-        r"invalid (connection option|sslmode value|port number|integer value)|root certificate file|certificate file .* does not exist|private key file|missing \"=\" after",
+        r"invalid (connection option|sslmode value|port number|integer value)|root certificate file|certificate file .* does not exist|private key file|missing \"=\" after|does not support SSL|certificate verify failed|does not match host name|SSL error: (?!.*timeout)",
         errors.SettingsError,
         "connection settings",
     ),
