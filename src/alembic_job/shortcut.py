@@ -166,6 +166,8 @@ def _may_be_module(name: str) -> bool:
 
 
 def _text_of(path: str) -> str:
+    if not path:
+        return ""
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read().strip()
@@ -188,14 +190,8 @@ def decide(arguments: list[str], environ: os._Environ[str]) -> bool:
     if level not in ("info", "debug") or not _wants_json(environ):
         return False
     key = request_key(arguments, environ)
-    url = (
-        environ.get("DATABASE_DIRECT_URL")
-        or environ.get("DATABASE_URL")
-        or _text_of(environ.get("DATABASE_URL_FILE", ""))
-    )
+    url = environ.get("DATABASE_URL") or _text_of(environ.get("DATABASE_URL_FILE", ""))
     if key is None or not (url or environ.get("PGHOST") or environ.get("PGDATABASE")):
-        return False
-    if environ.get("DATABASE_DIRECT_URL_FILE"):
         return False
     import time
 
@@ -223,6 +219,9 @@ def _proven(key: str, url: str, environ: os._Environ[str]) -> _Proof | None:
 
     try:
         dsn = dsns.parse(url) if url else dsns.Dsn({})
+        direct = environ.get("DATABASE_DIRECT_URL") or _text_of(environ.get("DATABASE_DIRECT_URL_FILE", ""))
+        if direct:
+            dsn = dsn.at(dsns.parse(direct))
     except dsns.MalformedUrl:
         return None
     if "," in dsn.parameters.get("host", ""):

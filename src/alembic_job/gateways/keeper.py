@@ -11,7 +11,7 @@ from psycopg2.extensions import connection as Connection
 
 from alembic_job.gateways.postgres import query
 
-_EVERY = 5.0  # seconds between two questions on a quiet connection
+_EVERY = 3.0  # seconds between two questions on a quiet connection
 
 
 class Keeper:
@@ -20,9 +20,11 @@ class Keeper:
     The main thread may use the connection meanwhile: psycopg2 lets one statement at a time through.
     """
 
-    def __init__(self, connection: Connection, lost: Callable[[], None]) -> None:
+    def __init__(self, connection: Connection, lost: Callable[[], None], look: Callable[[], None]) -> None:
+        """`look` is called every few seconds while the connection is quiet; it may use the connection."""
         self._connection = connection
         self._lost = lost
+        self._look = look
         self._read, self._write = os.pipe()
         self._thread = threading.Thread(target=self._run, name="alembic-job-keeper", daemon=True)
         self._thread.start()
@@ -40,6 +42,8 @@ class Keeper:
                 return
             try:
                 query(self._connection, "SELECT 1")
+                if not ready:
+                    self._look()
             except Exception:
                 if not select.select([self._read], [], [], 0)[0]:
                     self._lost()

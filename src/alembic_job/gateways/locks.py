@@ -125,6 +125,20 @@ def stop_work(connection: Connection, run_key: int, terminate: bool) -> int:
     return len(rows)
 
 
+def waiting_for_itself(connection: Connection, run_key: int) -> list[Session]:
+    """This run's backends that wait for nobody but other backends of this run, which PostgreSQL takes for no deadlock.
+
+    A migration that builds an index CONCURRENTLY on a second connection waits for the transaction of the first.
+    """
+    ours = f"SELECT pid FROM pg_locks WHERE {_HERE} AND classid = {FENCE_CLASS} AND objid = {run_key}::oid"
+    rows = query(
+        connection,
+        f"SELECT pid FROM ({ours}) ours WHERE cardinality(pg_blocking_pids(pid)) > 0"
+        f" AND pg_blocking_pids(pid) <@ ARRAY({ours})",
+    )
+    return describe(connection, [pid for [pid] in rows])
+
+
 def fence_statement(run_key: int, application_name: str) -> str:
     """What a work connection executes first, in any driver: takes the fence, tells whether the run is announced there.
 

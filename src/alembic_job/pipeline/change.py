@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
 from alembic_job.dsn import Dsn
-from alembic_job.errors import SettingsError
+from alembic_job.errors import JobError, RunLocked, SettingsError
 from alembic_job.gateways import engines, locks
 from alembic_job.gateways import postgres as pg
 from alembic_job.gateways.inputs import Recorder
@@ -64,7 +64,11 @@ class Run:
         self.touched: set[str] = set()  # words of the statements that were executed
         self._migrating = False
         self.in_project = False  # whose code runs: the project's, or ours; stays as it was when something is raised
+        self._busy = False  # our own code runs, on a connection of the project's maybe
         self._before_ran = self._after_wanted = False
+        self._refusal: JobError | None = None
+        self._backed_up: set[str] = set()  # identities of databases
+        self._prepared: MigrationContext | None = None
         watch.cancel = self._cancel
 
     # The sentence: wait, lock, (backup,) upgrade, verify.
@@ -87,40 +91,49 @@ class Run:
         self.in_project = True
         run_env(self.project, self.target, self.settings.tag, self.settings.transaction, self)
         self.in_project = False
-        self.watch.check()
+        self._check()
 
     @contextmanager
     def _ours(self) -> Iterator[None]:
         """What happens inside is not the project's doing."""
-        self.in_project = False
-        with self._recorder.paused():
-            yield
+        self.in_project, self._busy = False, True
+        try:
+            with self._recorder.paused():
+                yield
+        except JobError as error:
+            self._refusal = self._refusal or error
+            raise
+        finally:
+            self._busy = False
         self.in_project = True
+
+    def _check(self) -> None:
+        """Ends the run if it is to end, also where env.py swallowed what was raised to end it."""
+        self.watch.check()
+        if self._refusal is not None:
+            raise self._refusal
 
     def look(self) -> None:
         """Reads back, on fresh connections, what was really committed; sets each change's `after` and `done`."""
-        for change in self.changes:
-            session = next(s for s in self.sessions if s.identity == change.table.database)
-            connection = session.fresh()
-            try:
-                change.after = verify.version_rows(connection, change.table)
-            finally:
-                connection.close()
-            change.done = self._done(change)
+        for session in self.sessions:
+            with closing(session.fresh()) as connection:
+                for change in self._changes_of(session):
+                    change.after = verify.version_rows(connection, change.table)
+                    change.done = self._done(change)
+
+    def _changes_of(self, session: Session) -> list[Change]:
+        return [change for change in self.changes if change.table.database == session.identity]
 
     def _done(self, change: Change) -> tuple[str, ...]:
         there = self.project.ancestors(change.after or ())
         return tuple(revision for revision in change.planned if (revision in there) is not self.down)
 
     def _verify(self, session: Session) -> None:
-        changes = [change for change in self.changes if change.table.database == session.identity and change.planned]
+        changes = [change for change in self._changes_of(session) if change.planned]
         if not changes:
             return
-        connection = session.fresh()
-        try:
+        with closing(session.fresh()) as connection:
             verify.verify(connection, changes, self.touched, self.log)
-        finally:
-            connection.close()
         self.log.info("verify.passed", tables=[change.table.label for change in changes])
 
     def _open(self, dsn: Dsn) -> Session:
@@ -180,7 +193,8 @@ class Run:
 
     def statement(self, sql: str) -> None:
         """Before each statement of the project."""
-        self.watch.check()
+        if not self._busy:
+            self._check()
         if not self._migrating:
             self.foreign_sql = True
         elif "INDEX" in sql.upper():
@@ -194,6 +208,7 @@ class Run:
         self._migrating = True
         with self._ours():
             self._before(context)
+        self._prepared = context
 
     def _before(self, context: MigrationContext) -> None:
         table = preflight.version_table(context)
@@ -222,7 +237,9 @@ class Run:
         preflight.check_new_database(context, table, self.settings.new_database, self.settings.history_schema, self.log)
         if self.settings.before and not self._before_ran:
             self._run_before()
-        self._backup(session)
+        if session.identity not in self._backed_up:
+            self._backup(session)
+            self._backed_up.add(session.identity)
         self._after_wanted = True
         self.watch.check()
 
@@ -232,11 +249,15 @@ class Run:
 
     def revisions(self, heads: tuple[str, ...], context: MigrationContext) -> Iterator[RevisionStep]:
         """Alembic's steps, each announced before and after it ran."""
+        if self._prepared is not context:  # env.py went around `context.run_migrations`
+            self.before(context)
+            if self.changes[-1].before != tuple(sorted(heads)):
+                raise RunLocked("another runner migrated while this one waited", hint="run again: it looks anew")
         change = self.changes[-1]
         if change.expected is not None:
             return
         for step in self._plan(heads):
-            self.watch.check()
+            self._check()
             revision = step.revision.revision
             self.current = revision
             begun = time.monotonic()

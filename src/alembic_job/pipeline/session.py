@@ -10,6 +10,7 @@ import threading
 from psycopg2.extensions import connection as Connection
 
 from alembic_job.dsn import Dsn
+from alembic_job.errors import MigrationFailed
 from alembic_job.gateways import locks, postgres
 from alembic_job.gateways.keeper import Keeper
 from alembic_job.logs.events import Log
@@ -42,7 +43,8 @@ class Session:
         self._control: Connection | None = None
         self._control_mutex = threading.Lock()
         locks.announce_run(self.connection, identity.key)
-        self._keeper = Keeper(self.connection, lambda: watch.stop(lock_lost()))
+        self._self_waits = 0
+        self._keeper = Keeper(self.connection, lambda: watch.stop(lock_lost()), self._look_for_self_waits)
         self._database_held = False
         self._tables: set[int] = set()
 
@@ -84,6 +86,20 @@ class Session:
             if self._control is None:
                 self._control = postgres.connect(self.dsn, self.run.application_name, timeout=2)
             locks.stop_work(self._control, self.run.key, terminate)
+
+    def _look_for_self_waits(self) -> None:
+        """From the keeper's thread: ends the run if it waits for itself, seen twice in a row."""
+        waiting = locks.waiting_for_itself(self.connection, self.run.key)
+        self._self_waits = self._self_waits + 1 if waiting else 0
+        if self._self_waits >= 2:
+            self.watch.stop(
+                MigrationFailed(
+                    f"the migration waits for itself: {waiting[0].statement!r} on one of its connections waits for the "
+                    "transaction that is open on another",
+                    hint="run that statement in an autocommit block (op.get_context().autocommit_block()) or in a "
+                    "revision of its own, not on a second connection",
+                )
+            )
 
     def close(self) -> None:
         """Gives the locks back by closing the connections."""
