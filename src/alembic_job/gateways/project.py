@@ -160,9 +160,20 @@ def _locate_scripts(config: Config, file: Path, log: Log) -> None:
             f"{file} has no script_location in its section [{config.config_ini_section}]",
             hint="add script_location, or choose the section with -n",
         )
-    elif not Path(location).is_dir() and ":" not in location and (file.parent / location).is_dir():
+    elif _is_beside(file, location):
         log.info("project.directory_changed", directory=str(file.parent), reason=f"{location} is relative to it")
         os.chdir(file.parent)
+
+
+def _is_beside(file: Path, location: str) -> bool:
+    """True if a relative script_location means the ini file's folder rather than the working directory, as it does for
+    Alembic: because only that one is there, or because the ini lies outside the working directory altogether (mounted
+    into an image that has a project of its own, which must not be taken for this one).
+    """
+    if ":" in location or Path(location).is_absolute() or not (file.parent / location).is_dir():
+        return False
+    outside = not file.absolute().is_relative_to(Path.cwd())
+    return outside or not Path(location).is_dir()
 
 
 def option(config: Config, name: str) -> str | None:
