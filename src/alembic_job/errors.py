@@ -88,7 +88,7 @@ class Interrupted(JobError):
 
     exit_code = 14
     outcome = "interrupted"
-    hint = "the revision it was in has been rolled back; run again: it goes on from there"
+    hint = "what was committed is in `applied`; run again: it goes on from there"
 
 
 class BackupNotWritten(JobError):
@@ -103,7 +103,7 @@ class DeadlineExceeded(JobError):
 
     exit_code = 16
     outcome = "deadline"
-    hint = "the revision it was in has been rolled back; raise MIGRATE_DEADLINE or find out what it waited for"
+    hint = "what was committed is in `applied`; raise MIGRATE_DEADLINE, or find out what it waited for"
 
 
 class SettingsError(JobError):

@@ -26,7 +26,7 @@ _WITH_VALUE = frozenset(("-c", "--config", "-n", "--name", "-x", "--tag"))
 _PREFIXES = ("MIGRATE_", "ALEMBIC_", "DATABASE_", "PG", "PYTHON", "LC_", "LANG", "VIRTUAL_ENV")
 # Read by nobody who reads them all: a pod's name must not send every pod down the slow path.
 VOLATILE = frozenset(("HOSTNAME", "PWD", "OLDPWD", "SHLVL", "_", "TERM", "COLUMNS", "LINES"))
-_UNSUITED = ("MIGRATE_SKIP", "MIGRATE_SKIP_FILE")
+_UNSUITED = ("MIGRATE_SKIP", "MIGRATE_SKIP_FILE", "MIGRATE_TO_FILE", "MIGRATE_BEFORE_WHEN_FILE", "MIGRATE_HISTORY_FILE")
 
 
 class Inputs(NamedTuple):
@@ -47,7 +47,11 @@ def request_key(arguments: list[str], environ: dict[str, str] | os._Environ[str]
     """
     if not _is_plain(arguments) or any(environ.get(name) for name in _UNSUITED):
         return None
-    if environ.get("MIGRATE_BEFORE_WHEN") == "always" or environ.get("MIGRATE_HISTORY", "auto").lower() == "off":
+    if environ.get("MIGRATE_BEFORE_WHEN", "pending").strip().lower() != "pending":
+        return None
+    if environ.get("MIGRATE_HISTORY", "auto").strip().lower() == "off":
+        return None
+    if any(sign in environ.get("MIGRATE_TO", "") for sign in "+-"):  # relative: the next one is another every time
         return None
     mark = blake2b(digest_size=20)
     for text in (_FORMAT, __version__, sys.version, sys.prefix, os.getcwd(), *arguments):

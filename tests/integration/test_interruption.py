@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from alembic_job.gateways.locks import LOCK_CLASS
 from tests.conftest import Database, finish, run_job, start_job
 from tests.projectkit import make_project, sql
 from tests.waiting import until
@@ -194,17 +196,50 @@ def test_a_killed_job_still_has_a_last_line(database: Database, tmp_path: Path) 
     assert result.finished["outcome"] == "killed" and result.finished["hint"]
 
 
-def test_losing_the_lock_connection_ends_the_run(database: Database, tmp_path: Path) -> None:
-    """If the connection that holds the lock dies, somebody else may start: the run stops itself with 13."""
+def lock_holder(database: Database) -> list[tuple[int, int]]:
+    """Pid and key of the session that holds the version table's lock."""
+    return database.query(
+        "SELECT pid, objid::int8 FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND granted", LOCK_CLASS
+    )
+
+
+def test_losing_the_lock_connection_regains_the_lock(database: Database, tmp_path: Path) -> None:
+    """A migration that ends all other sessions ends ours as well; if nobody came between the run goes on."""
+    body = """
+        op.execute("CREATE TABLE a (id int)")
+        op.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                   " WHERE datname = current_database() AND pid <> pg_backend_pid()")
+        for _ in range(1000):
+            found = op.get_bind().exec_driver_sql(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1634365260").scalar()
+            if found:
+                break
+            time.sleep(0.02)
+        assert found == 1
+    """
+    result = run_job("migrate", cwd=make_project(tmp_path, [body]), url=database.url)
+    assert result.code == 0 and result.finished["applied"] == ["r1"], result.finished
+    assert result.events("lock.regained")
+
+
+def test_losing_the_lock_to_somebody_else_ends_the_run(database: Database, tmp_path: Path) -> None:
+    """The lock connection dies and another session has the lock at once: the run stops itself with 13."""
     project = make_project(tmp_path, [SLEEP])
     job = start_job("migrate", cwd=project, url=database.url)
     until(lambda: sleeping(database))
-    database.query(
-        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s", 0x616A6F4C
+    [(pid, key)] = lock_holder(database)
+    rival = database.connect()
+    waiting = threading.Thread(
+        target=lambda: rival.cursor().execute("SELECT pg_advisory_lock(%s, %s)", (LOCK_CLASS, key)), daemon=True
     )
+    waiting.start()
+    until(lambda: database.query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
+    database.query("SELECT pg_terminate_backend(%s)", pid)
     result = finish(job, 10)
     assert result.code == 13 and "lock" in result.finished["error"]
     assert not sleeping(database)
+    waiting.join()
+    rival.close()
 
 
 def test_losing_the_migrations_connection_is_13(database: Database, tmp_path: Path) -> None:

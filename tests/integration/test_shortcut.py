@@ -132,6 +132,14 @@ def test_a_new_revision_is_applied(settled: Database, project: Path) -> None:
     assert is_proven(migrate(project, settled))
 
 
+def test_a_relative_target_is_another_every_time(settled: Database, project: Path) -> None:
+    """MIGRATE_TO=+1 twice applies two revisions."""
+    for number in (2, 3):
+        add_revision(project, number, sql("SELECT 1"))
+    for number in (2, 3):
+        assert migrate(project, settled, MIGRATE_TO="+1").finished["applied"] == [f"r{number}"]
+
+
 def test_the_rows_of_the_version_table(settled: Database, project: Path) -> None:
     """Somebody rolled back or stamped by other means: the same answer as bare Alembic's."""
     settled.execute("DROP TABLE a")

@@ -17,7 +17,7 @@ _LOCATION = (
     click.option("--tag", metavar="TAG", help="tag for env.py"),
 )
 _LOCATION_NAMES = ("config_file", "section", "x", "tag")
-_QUESTION_NAMES = ("database_url", "database_direct_url", "wait_timeout", "log_format", "log_level", "history_schema")
+_QUESTION_NAMES = ("database_url", "database_direct_url")
 
 
 def location(function: Callable[..., Any]) -> Callable[..., Any]:

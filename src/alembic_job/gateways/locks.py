@@ -148,7 +148,8 @@ def fence_statement(run_key: int, application_name: str) -> str:
     return (
         f"SELECT pg_backend_pid(), EXISTS (SELECT FROM pg_locks WHERE {_HERE} AND classid = {RUN_CLASS}"
         f" AND objid = {run_key}::oid AND granted), pg_try_advisory_lock_shared({FENCE_CLASS}, {run_key}),"
-        f" set_config('application_name', '{name}', false),"
+        " CASE WHEN current_setting('application_name') = ''"
+        f" THEN set_config('application_name', '{name}', false) END,"
         " (SELECT set_config(name, '2s', false) FROM pg_settings WHERE name = 'client_connection_check_interval'"
         " AND setting = '0')"
     )

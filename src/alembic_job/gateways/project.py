@@ -238,6 +238,7 @@ class EnvironmentHooks(Protocol):
 
 def run_env(project: Project, target: str, tag: str | None, transaction: str, hooks: EnvironmentHooks) -> None:
     """Loads env.py, which migrates through the hooks. Whatever it raises comes out."""
+    from alembic.operations import Operations
     from alembic.runtime.environment import EnvironmentContext
 
     environment = EnvironmentContext(
@@ -259,7 +260,8 @@ def run_env(project: Project, target: str, tag: str | None, transaction: str, ho
         context = environment.get_context()
         if context.as_sql:
             return run_migrations(**arguments)
-        hooks.before(context)
+        with Operations.context(context):  # some revisions use `op` while they are imported
+            hooks.before(context)
         run_migrations(**arguments)
         return hooks.after(context)
 
@@ -288,28 +290,44 @@ def _load(project: Project, environment: EnvironmentContext, **methods: Any) -> 
     """
     for name, method in methods.items():
         setattr(environment, name, method)
-    with _application(project), environment:
+    with application(project), environment:
         project.script.run_env()
 
 
-def _application(project: Project) -> AbstractContextManager[Any]:
-    """Flask-Migrate's env.py needs the application's context: FLASK_APP, wsgi.py or app.py, found as `flask` does."""
+def application(project: Project) -> AbstractContextManager[Any]:
+    """Flask-Migrate's env.py needs the application's context: FLASK_APP, wsgi.py or app.py, found as `flask` does.
+
+    Where no application is found env.py is loaded without: it may make the context itself.
+    """
     env_py = Path(project.script.dir) / "env.py"
     try:
-        text = env_py.read_text(encoding="utf-8")
+        text = env_py.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise ProjectError(f"{env_py} cannot be read: {error.strerror}", hint="check script_location") from error
     if "current_app" not in text:
         return nullcontext()
-    from flask import has_app_context
-    from flask.cli import ScriptInfo
-
+    try:
+        from flask import has_app_context
+        from flask.cli import NoAppException, ScriptInfo
+    except ImportError:
+        return nullcontext()
     if has_app_context():
         return nullcontext()
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
-    context: AbstractContextManager[Any] = ScriptInfo().load_app().app_context()
+    try:
+        context: AbstractContextManager[Any] = _flask_app(ScriptInfo).app_context()
+    except NoAppException:
+        return nullcontext()
     return context
+
+
+def _flask_app(script_info: Any) -> Any:
+    """The application as the `flask` command finds it: FLASK_APP, also from .flaskenv and .env, then by file name."""
+    from flask.cli import load_dotenv
+
+    load_dotenv()
+    return script_info(app_import_path=os.environ.get("FLASK_APP")).load_app()
 
 
 @contextmanager
@@ -362,7 +380,12 @@ def project_error(error: Exception) -> ProjectError:
 def _where(error: BaseException) -> str:
     import traceback
 
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
+    ours = str(Path(__file__).parent.parent)
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "site-packages" not in frame.filename and not frame.filename.startswith((ours, "<frozen "))
+    ]
     return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
 
 

@@ -79,7 +79,7 @@ def _change(
         with Recorder() as recorder:
             _export_url(settings)
             project = open_project(settings, ("downgrade" if down else "upgrade", target), log)
-            preflight.check_target(project, target)
+            preflight.check_target_early(project, target)
             run = Run(
                 settings,
                 project,

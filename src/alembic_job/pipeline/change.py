@@ -89,7 +89,11 @@ class Run:
     def _load(self) -> None:
         self.watch.check()
         self.in_project = True
-        run_env(self.project, self.target, self.settings.tag, self.settings.transaction, self)
+        try:
+            run_env(self.project, self.target, self.settings.tag, self.settings.transaction, self)
+        except SystemExit as end:
+            if end.code or self.current is not None:
+                raise
         self.in_project = False
         self._check()
 
@@ -221,6 +225,7 @@ class Run:
         if not preflight.check_known(self.project, table, heads, self.settings.when_ahead, self.log):
             change.expected = change.before
             return
+        preflight.check_target(self.project, self.target)
         planned = self._plan(heads)
         change.planned = tuple(step.revision.revision for step in planned)
         change.expected = None if planned else change.before
@@ -244,8 +249,17 @@ class Run:
         self.watch.check()
 
     def after(self, context: MigrationContext) -> None:
-        """env.py goes on by itself."""
+        """env.py goes on by itself.
+
+        Where each revision has its own transaction nobody else commits what was done around them: the version table
+        that Alembic makes where there are no revisions, settings of the session.
+        """
         self._migrating = False
+        connection: Any = context.connection
+        if self.settings.transaction != "per-revision" or context._in_external_transaction:
+            return
+        if getattr(connection, "in_transaction", lambda: False)() and hasattr(connection, "commit"):
+            connection.commit()
 
     def revisions(self, heads: tuple[str, ...], context: MigrationContext) -> Iterator[RevisionStep]:
         """Alembic's steps, each announced before and after it ran."""

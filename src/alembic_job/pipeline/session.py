@@ -7,6 +7,7 @@ import secrets
 import socket
 import threading
 
+import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from alembic_job.dsn import Dsn
@@ -44,9 +45,9 @@ class Session:
         self._control_mutex = threading.Lock()
         locks.announce_run(self.connection, identity.key)
         self._self_waits = 0
-        self._keeper = Keeper(self.connection, lambda: watch.stop(lock_lost()), self._look_for_self_waits)
-        self._database_held = False
+        self._closed = self._database_held = False
         self._tables: set[int] = set()
+        self._keeper = self._keep()
 
     def hold_database(self) -> None:
         """The first lock: nobody else loads an env.py against this database meanwhile. Raises `RunLocked`."""
@@ -87,6 +88,31 @@ class Session:
                 self._control = postgres.connect(self.dsn, self.run.application_name, timeout=2)
             locks.stop_work(self._control, self.run.key, terminate)
 
+    def _keep(self) -> Keeper:
+        return Keeper(self.connection, self._regain, self._look_for_self_waits)
+
+    def _regain(self) -> None:
+        """From the keeper's thread, when the lock connection is gone: takes all locks anew, or ends the run.
+
+        A migration may end every other session of the database, ours included. If nobody else has come between, the
+        locks are ours again before anybody can notice; else the run stops (13).
+        """
+        if self._closed:
+            return
+        try:
+            connection = self.fresh()
+            locks.announce_run(connection, self.run.key)
+            keys = [*self._tables, *([locks.DATABASE_KEY] if self._database_held else [])]
+            if not all(locks.try_lock(connection, key) for key in keys):
+                connection.close()
+                raise psycopg2.OperationalError
+        except psycopg2.Error:
+            self.watch.stop(lock_lost())
+            return
+        self.connection = connection
+        self._keeper = self._keep()
+        self.log.warning("lock.regained", message="the connection that held the lock was lost; it was taken anew")
+
     def _look_for_self_waits(self) -> None:
         """From the keeper's thread: ends the run if it waits for itself, seen twice in a row."""
         waiting = locks.waiting_for_itself(self.connection, self.run.key)
@@ -103,6 +129,7 @@ class Session:
 
     def close(self) -> None:
         """Gives the locks back by closing the connections."""
+        self._closed = True
         self._keeper.close()
         for connection in (self._control, self.connection):
             if connection is not None:

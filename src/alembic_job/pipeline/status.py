@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import nullcontext
 from typing import Any
 
 from alembic_job.errors import JobError
 from alembic_job.gateways import engines, locks, postgres
-from alembic_job.gateways.project import Project, alembic_library, look, open_project, project_errors
+from alembic_job.gateways.project import Project, alembic_library, application, look, open_project, project_errors
 from alembic_job.logs.events import Log
 from alembic_job.model import heads_text
 from alembic_job.pipeline.failure import classify
@@ -124,7 +125,12 @@ def alembic_answer(settings: Settings, log: Log, name: str, command: list[str], 
     project = open_project(settings, tuple(command), log)
     engines.map_plain_scheme()
     project.config.stdout = io.StringIO()
-    _guarded(project, lambda: getattr(alembic.command, name)(project.config, **arguments))
+
+    def run() -> None:
+        with application(project) if name == "current" or arguments.get("indicate_current") else nullcontext():
+            getattr(alembic.command, name)(project.config, **arguments)
+
+    _guarded(project, run)
     return project.config.stdout.getvalue().rstrip("\n")
 
 

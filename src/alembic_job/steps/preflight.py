@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from alembic.util import CommandError
+
 from alembic_job.errors import LoginFailed, ProjectError, Refused, RevisionUnknown
 from alembic_job.gateways.project import Project, project_errors
 from alembic_job.logs.events import Log
@@ -74,6 +76,17 @@ def check_target(project: Project, target: str) -> None:
     if not any(sign in target for sign in "+-@:"):  # relative and branch targets depend on the database
         with project_errors():
             project.script.get_revisions(target)
+
+
+def check_target_early(project: Project, target: str) -> None:
+    """The same before env.py is loaded, as far as that can be: revisions may need what env.py sets up first."""
+    try:
+        project.heads()
+    except ProjectError as error:
+        if not isinstance(error.__cause__, CommandError | SyntaxError):
+            return
+        raise
+    check_target(project, target)
 
 
 def check_known(project: Project, table: VersionTable, heads: tuple[str, ...], when_ahead: str, log: Log) -> bool:

@@ -69,4 +69,6 @@ def verify(connection: Connection, changes: list[Change], touched: set[str], log
             )
         log.warning("index.invalid", index=index.qualified, on=index.table, hint="left by somebody else; drop it")
     for [constraint] in query(connection, _NOT_VALIDATED):
-        log.debug("constraint.not_validated", constraint=constraint)
+        log.warning(
+            "constraint.not_validated", constraint=constraint, hint="ALTER TABLE … VALIDATE CONSTRAINT, when it suits"
+        )

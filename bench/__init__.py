@@ -1,0 +1,1 @@
+"""What the job costs beside bare Alembic: `python -m bench`."""

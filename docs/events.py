@@ -1,0 +1,166 @@
+"""The events of the log, collected from the source, with what each means."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import alembic_job
+from alembic_job.model import Report
+
+SOURCE = Path(alembic_job.__file__).parent
+LEVELS = ("debug", "info", "warning", "error")
+# What an event means to its reader. An event that is not here fails the tests, and so does a line here without event.
+MEANINGS = {
+    "backup.finished": "The dump is written, was read back to its last byte, and has its final name.",
+    "backup.started": "pg_dump begins.",
+    "command.finished": "The command of MIGRATE_BEFORE or MIGRATE_AFTER ended with 0.",
+    "command.started": "The command of MIGRATE_BEFORE or MIGRATE_AFTER begins.",
+    "constraint.not_validated": "A constraint is NOT VALID, which is a legitimate state.",
+    "database.ahead": "The version table holds revisions that these scripts lack; MIGRATE_WHEN_AHEAD tolerates it.",
+    "database.another": "The project connected to another database than the settings name; its own way wins.",
+    "database.not_empty": "There is no version table, but there are other tables.",
+    "exit.failed": "An exit function that the project registered raised an error.",
+    "history.unavailable": "The job's own schema cannot be written; the run goes on without it.",
+    "index.invalid": "An index is INVALID that this run did not touch.",
+    "job.finished": "The last line of every run: how it ended.",
+    "job.skipped": "MIGRATE_SKIP is set: nothing is touched.",
+    "job.started": "The first line of a run whose settings could be read.",
+    "lock.acquired": "The lock is held: at level info if the run had to wait for it.",
+    "lock.narrowed": "From the database's lock to that of one version table.",
+    "lock.regained": "The connection that held the lock was lost; the lock was free still, and was taken anew.",
+    "lock.waiting": "Another runner holds the lock; said at once, then every five seconds.",
+    "log.record": "A record of the project's own logging, or a Python warning.",
+    "nothing.pending": "The version table is where it should be; `proven` if an earlier run's record says so.",
+    "orphan.ended": "A session that a dead run left working was ended.",
+    "orphan.waiting": "A session that a dead run left working belongs to another role; it is waited for.",
+    "output": "A line that somebody wrote to stdout or stderr: env.py, a migration, a hook, a library.",
+    "plan.made": "Revisions are pending: how many, the first and the last.",
+    "pooler.session_mode": "The address is a pooler's that keeps sessions; the run goes on through it.",
+    "project.directory_changed": "script_location is relative to the ini file's folder; the job works from there.",
+    "revision.applied": "A revision was upgraded to; `committed` if it can no longer be rolled back.",
+    "revision.applying": "The upgrade of a revision begins.",
+    "revision.reverted": "A revision was downgraded; `committed` if it can no longer be rolled back.",
+    "revision.reverting": "The downgrade of a revision begins.",
+    "settings.unknown": "There are MIGRATE_ variables that nobody knows.",
+    "shortcut.not_recorded": "The next run has to look anew, and why.",
+    "verify.passed": "A fresh connection saw the revision reached, and no index left INVALID by this run.",
+    "wait.ready": "The database answers, and can be written to.",
+    "wait.retry": "The database is not ready yet, why, and when it is tried again.",
+    "wait.started": "The wait for the database begins.",
+}
+_NAME = re.compile(r"[a-z_]+(\.[a-z_]+)?")
+_EMITTERS = (*LEVELS, "line", "write", "_emit", "_write")
+
+
+class Event(NamedTuple):
+    """One event: the levels it comes at and the fields it may have beside those of every line."""
+
+    name: str
+    levels: tuple[str, ...]
+    fields: tuple[str, ...]
+
+
+def collect() -> list[Event]:
+    """Every event the source can write, by name."""
+    found: dict[str, tuple[set[str], dict[str, None]]] = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        module = _Module(ast.parse(path.read_text(encoding="utf-8")))
+        for name, level, fields in module.events():
+            levels, known = found.setdefault(name, (set(), {}))
+            levels |= level
+            known.update(dict.fromkeys(fields))
+    return [
+        Event(name, tuple(level for level in LEVELS if level in levels), tuple(fields))
+        for name, (levels, fields) in sorted(found.items())
+    ]
+
+
+class _Module:
+    """One source file, in which names are looked up by reading, not by running."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self._functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+        self._tree = tree
+
+    def events(self) -> Iterator[tuple[str, set[str], list[str]]]:
+        """Name, levels and fields of each event written here."""
+        for node in ast.walk(self._tree):
+            if isinstance(node, ast.Call) and (emitter := _called(node.func)) in _EMITTERS:
+                for name in self._names(node.args[:2]):
+                    yield name, _levels(emitter, node), self._fields(node)
+
+    def _names(self, arguments: list[ast.expr]) -> Iterator[str]:
+        """The events that these arguments name: a constant, or what a method of this file returns."""
+        for argument in arguments:
+            if isinstance(argument, ast.Call) and _called(argument.func) in self._functions:
+                returned = self._returned(_called(argument.func))
+                yield from (text for value in returned for text in _texts(value) if "." in text)
+            elif isinstance(argument, ast.Constant):
+                yield from (text for text in _texts(argument) if _NAME.fullmatch(text) and text not in LEVELS)
+
+    def _fields(self, call: ast.Call) -> list[str]:
+        fields: list[str] = []
+        for keyword in call.keywords:
+            fields += [keyword.arg] if keyword.arg else self._unpacked(keyword.value)
+        return fields
+
+    def _unpacked(self, value: ast.expr) -> list[str]:
+        """The keys of `**value`: of a dictionary given, named, returned by a function here, or the run's report."""
+        if isinstance(value, ast.Dict):
+            return [text for key in value.keys if key is not None for text in _texts(key)]
+        if isinstance(value, ast.Call) and _called(value.func) == "as_fields":
+            return report_fields()
+        if isinstance(value, ast.Call):
+            return [key for returned in self._returned(_called(value.func)) for key in self._unpacked(returned)]
+        if isinstance(value, ast.Name):
+            return [key for assigned in self._assigned(value.id) for key in self._unpacked(assigned)]
+        return []
+
+    def _returned(self, function: str) -> list[ast.expr]:
+        if function not in self._functions:
+            return []
+        nodes = ast.walk(self._functions[function])
+        return [node.value for node in nodes if isinstance(node, ast.Return) and node.value is not None]
+
+    def _assigned(self, name: str) -> Iterator[ast.expr]:
+        """Dictionaries that the name is given anywhere in this file, `name["key"] = …` among them."""
+        for node in ast.walk(self._tree):
+            if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+                target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+                if isinstance(target, ast.Name) and target.id == name and isinstance(node.value, ast.Dict):
+                    yield node.value
+                if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name) and target.value.id == name:
+                    yield ast.Dict([target.slice], [node.value])
+
+
+def report_fields() -> list[str]:
+    """The fields of `job.finished` in the order in which they come."""
+    report = Report("migrate", "", reverted=("a",), error="", hint="")
+    return list(report.as_fields())
+
+
+def _called(function: ast.expr) -> str:
+    """The last name of what is called: `self._write(level)(…)` counts as `_write`."""
+    if isinstance(function, ast.Call):
+        return _called(function.func)
+    return getattr(function, "attr", getattr(function, "id", ""))
+
+
+def _texts(value: ast.expr) -> Iterable[str]:
+    """The text constants in an expression."""
+    return (node.value for node in ast.walk(value) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
+def _levels(emitter: str, call: ast.Call) -> set[str]:
+    """The level a call writes at; where it is chosen at run time, every level that makes sense there."""
+    if emitter in LEVELS:
+        return {emitter}
+    if emitter == "_emit":
+        return {text for text in _texts(call.args[0]) if text in LEVELS}
+    if emitter == "_write":
+        return set(LEVELS)
+    return {"info"} if emitter == "line" else {"info", "error"}

@@ -1,0 +1,206 @@
+"""Writes the pages of docs/reference from the code's own tables: `python -m docs.generate`.
+
+`tests/unit/test_docs.py` fails while a committed page differs from what is made here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import click
+
+from alembic_job.cli.commands import JOB_COMMANDS, cli
+from alembic_job.errors import Findings, JobError, exit_codes
+from alembic_job.settings import SETTINGS, Setting, values
+from docs import events
+
+REFERENCE = Path(__file__).with_name("reference")
+_NOTICE = "<!-- Made by `python -m docs.generate`: change the code's tables, not this page. -->\n\n"
+_KINDS: dict[Callable[[str], object], str] = {
+    values.duration: "duration",
+    values.words: "words",
+    values.identifier: "name",
+    values.plain: "text",
+}
+
+
+def pages() -> dict[str, str]:
+    """File name → content of every page of reference/."""
+    made = {
+        "settings.md": settings_page(),
+        "exit-codes.md": exit_codes_page(),
+        "commands.md": commands_page(),
+        "events.md": events_page(),
+    }
+    return {name: _NOTICE + text.rstrip() + "\n" for name, text in made.items()}
+
+
+def settings_page() -> str:
+    secrets = " and ".join(f"`{setting.variable}`" for setting in SETTINGS if setting.secret)
+    return f"""# Settings
+
+A flag comes over the environment, the environment over alembic.ini. `alembic-job config` prints what is in force, where
+each value comes from, and no secret.
+
+- An empty variable counts as unset.
+- Every variable can be given as a file: `…_FILE` names one that holds the value, e.g. `DATABASE_URL_FILE`. Setting both
+  is an error. Secrets are {secrets}.
+  `MIGRATE_LOG_FORMAT` and `MIGRATE_LOG_LEVEL` are needed before any file is read, so these two are taken from flag and
+  environment alone.
+- A **duration** is written as people write it: `250ms`, `90s`, `5m`, `1h30m`; a plain number is seconds.
+- **Words** are split as by a shell, but no shell runs.
+- Where `DATABASE_URL` is unset, libpq's variables say where the database is (`PGHOST`, `PGPORT`, `PGDATABASE`,
+  `PGUSER`, `PGPASSWORD`, `PGPASSFILE`, `PGSERVICE`, `PGSSLMODE`, …).
+- An unknown `MIGRATE_` variable that resembles a known one ends the run with 20 and is named; others give one warning.
+  Variables that Kubernetes makes for a Service (`MIGRATE_…_SERVICE_HOST`, `MIGRATE_…_PORT`) are ignored.
+
+{_table(("variable", "flag", "value", "default", "what it does"), map(_setting_row, SETTINGS))}
+"""
+
+
+def _setting_row(setting: Setting) -> tuple[str, ...]:
+    flags = {"config_file": "`-c`", "section": "`-n`", "x": "`-x`", "tag": "`--tag`"}
+    flag = f"`{setting.option}`" if setting.flag else flags[setting.name]
+    default = f"`{setting.default}`" if setting.default is not None else ""
+    return f"`{setting.variable}`", flag, _kind(setting), default, setting.help
+
+
+def _kind(setting: Setting) -> str:
+    """What a setting takes, as its parser itself says it."""
+    if setting.parse in _KINDS:
+        return _KINDS[setting.parse]
+    try:
+        setting.parse("\0")
+    except ValueError as error:
+        words = str(error).replace(" or ", ", ").split(", ")
+        return ", ".join(f"`{word}`" for word in words)
+    raise AssertionError(f"{setting.name} takes anything")
+
+
+def exit_codes_page() -> str:
+    return f"""# Exit codes
+
+The last line of a run, `job.finished`, repeats its `exit_code`, and says in `error` what happened and in `hint` what to
+do. The hint is the one given here, or a more precise one where the job knows more.
+
+- **0**: done; also when nothing was pending, and when the run was skipped.
+- **1 to 3**: a defect of the job, a wrong command line, a question answered with yes.
+- **10 to 19**: trying again may help.
+- **20 to 29**: trying again cannot help; somebody has to change something first.
+
+{_table(("code", "meaning", "retry", "outcome", "hint"), map(_exit_code_row, exit_codes().items()))}
+"""
+
+
+def _exit_code_row(entry: tuple[int, type[JobError]]) -> tuple[str, ...]:
+    code, kind = entry
+    meaning = (kind.__doc__ or "").split("\n", 1)[0] + ("" if _is_in_use(kind) else " (Reserved: nothing ends so yet.)")
+    return str(code), meaning, "yes" if kind().retryable else "no", f"`{kind.outcome}`", kind.hint
+
+
+def _is_in_use(kind: type[JobError]) -> bool:
+    """True if the code names this error anywhere; 3 is what a question returns."""
+    sources = (path for path in events.SOURCE.rglob("*.py") if path.name != "errors.py")
+    return kind is Findings or any(kind.__name__ in path.read_text(encoding="utf-8") for path in sources)
+
+
+def commands_page() -> str:
+    jobs = [name for name in cli.commands if name in JOB_COMMANDS]
+    questions = [name for name in cli.commands if name not in JOB_COMMANDS]
+    return f"""# Commands
+
+`alembic-job [OPTIONS] COMMAND`. The image runs `migrate` when no command is given. Alembic's own options may stand
+before the command or after it:
+
+{_options(cli.params)}
+
+## Job commands
+
+They write one JSON object a line on stdout ([events](events.md)), or text at a terminal, and end with an
+[exit code](exit-codes.md). Every [setting](settings.md) that has a flag is an option of each, but `--to` of `migrate`
+alone.
+
+{_commands(sorted(jobs, key=JOB_COMMANDS.index))}
+
+## Questions
+
+Their answer alone goes to stdout, everything else to stderr. They change nothing and take no lock. Each takes
+`--database-url` and `--database-direct-url`.
+
+{_commands(sorted(questions))}
+"""
+
+
+def _commands(names: Iterable[str]) -> str:
+    return "\n\n".join(_command(name, cli.commands[name]) for name in names)
+
+
+def _command(name: str, command: click.Command) -> str:
+    context = click.Context(command)
+    arguments = "".join(f" {p.make_metavar(context)}" for p in command.params if isinstance(p, click.Argument))
+    own = [param for param in command.params if isinstance(param, click.Option) and not _is_shared(param)]
+    text = f"### `alembic-job {name}{arguments}`\n\n{command.help}"
+    return f"{text}\n\n{_options(own)}" if own else text
+
+
+def _is_shared(option: click.Option) -> bool:
+    """True if an option stands for a setting, or is one of Alembic's own."""
+    settings = {setting.option for setting in SETTINGS if setting.flag and setting.name != "to"}
+    settings |= {declared for param in cli.params for declared in param.opts}
+    is_target = option.name == "to" and option.metavar == "VALUE"
+    return is_target or bool(settings.intersection(option.opts))
+
+
+def _options(params: Iterable[click.Parameter]) -> str:
+    rows = []
+    for param in params:
+        if isinstance(param, click.Option):
+            value = "" if param.is_flag else f" {param.metavar or 'N'}"
+            rows.append((f"`{', '.join(param.opts)}{value}`", " ".join((param.help or "").split())))
+    return _table(("option", "what it does"), rows)
+
+
+def events_page() -> str:
+    rows = [
+        (f"`{event.name}`", ", ".join(event.levels), events.MEANINGS.get(event.name, ""), _fields(event.fields))
+        for event in events.collect()
+    ]
+    outcomes = ", ".join(f"`{word}`" for word in ("done", "skipped", "killed", *_outcomes()))
+    return f"""# Events
+
+A job command writes one JSON object a line. Every line has `timestamp` (RFC 3339, UTC), `level`, `event`, `run_id`, and
+the event's own fields; those below are there where they make sense. New events and fields may come; these do not go.
+
+`job.finished` is the last line of every run, also after a signal, at the deadline, and when the job's process is
+killed. Its `outcome` is one of
+{outcomes}.
+`from` and `to` are the heads before and after: one as text, several as a list, none as null. `applied` and `reverted`
+list revision ids in the order they ran. After a failure there may be more fields, such as the `revision` that failed.
+
+{_table(("event", "level", "meaning", "fields"), rows)}
+"""
+
+
+def _outcomes() -> list[str]:
+    return list(dict.fromkeys(kind.outcome for kind in exit_codes().values() if kind is not Findings))
+
+
+def _fields(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [headings, ("-",) * len(headings), *(tuple(cell.replace("|", "\\|") for cell in row) for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def main() -> None:
+    """Writes every page."""
+    REFERENCE.mkdir(exist_ok=True)
+    for name, text in pages().items():
+        (REFERENCE / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
