@@ -10,182 +10,10 @@ This module imports next to nothing: SQLAlchemy, Alembic and click cost ten time
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any, NamedTuple
 
 from alembic_job import __version__
-
-try:
-    from _blake2 import blake2b  # hashlib imports OpenSSL first: 4 ms
-except ImportError:  # pragma: no cover - other builds of Python
-    from hashlib import blake2b
-
-_FORMAT = "1"
-TABLE = "nothing_pending"
-_WITH_VALUE = frozenset(("-c", "--config", "-n", "--name", "-x", "--tag"))
-_PREFIXES = ("MIGRATE_", "ALEMBIC_", "DATABASE_", "PG", "PYTHON", "LC_", "LANG", "VIRTUAL_ENV")
-# Read by nobody who reads them all: a pod's name must not send every pod down the slow path.
-VOLATILE = frozenset(("HOSTNAME", "PWD", "OLDPWD", "SHLVL", "_", "TERM", "COLUMNS", "LINES"))
-_UNSUITED = ("MIGRATE_SKIP", "MIGRATE_SKIP_FILE", "MIGRATE_TO_FILE", "MIGRATE_BEFORE_WHEN_FILE", "MIGRATE_HISTORY_FILE")
-
-
-class Inputs(NamedTuple):
-    """What an answer depended on, as names; `digest_of` makes one number of what they hold now."""
-
-    files: list[str]  # by content; absent ones count as absent
-    installed: list[str]  # modules of installed packages: by size and time of change
-    trees: list[str]  # script folders: every file below them by content
-    listings: list[str]  # directories that were listed: by names
-    modules: list[str]  # directories that modules may come from: by names of modules
-    variables: list[str]  # environment values; "*" stands for all of them
-
-
-def request_key(arguments: list[str], environ: dict[str, str] | os._Environ[str]) -> str | None:
-    """Names a request: command line, working directory, interpreter, settings, installed packages.
-
-    `None` if it is of a kind that is never decided here.
-    """
-    if not _is_plain(arguments) or any(environ.get(name) for name in _UNSUITED):
-        return None
-    if environ.get("MIGRATE_BEFORE_WHEN", "pending").strip().lower() != "pending":
-        return None
-    if environ.get("MIGRATE_HISTORY", "auto").strip().lower() == "off":
-        return None
-    if any(sign in environ.get("MIGRATE_TO", "") for sign in "+-"):  # relative: the next one is another every time
-        return None
-    mark = blake2b(digest_size=20)
-    for text in (_FORMAT, __version__, sys.version, sys.prefix, os.getcwd(), *arguments):
-        _add(mark, text)
-    for name in sorted(environ):
-        if name.startswith(_PREFIXES) and name != "PGPASSWORD":
-            _add(mark, f"{name}={_without_password(environ[name])}")
-            if name.endswith("_FILE"):
-                _add(mark, _without_password(_text_of(environ[name])))
-    for folder in sys.path:
-        _add(mark, folder)
-        for name in _distributions(folder):
-            _add(mark, name)
-    return mark.hexdigest()
-
-
-def _is_plain(arguments: list[str]) -> bool:
-    """`migrate` or `upgrade head`, with Alembic's own options at most."""
-    rest = []
-    skip = False
-    for argument in arguments:
-        if skip:
-            skip = False
-        elif argument in _WITH_VALUE:
-            skip = True
-        else:
-            rest.append(argument)
-    return not skip and rest in (["migrate"], ["upgrade"], ["upgrade", "head"], ["upgrade", "heads"])
-
-
-def _distributions(folder: str) -> list[str]:
-    """The installed packages with their versions, as their metadata folders are called."""
-    try:
-        return sorted(name for name in os.listdir(folder) if name.endswith((".dist-info", ".egg-info", ".pth")))
-    except OSError:
-        return []
-
-
-def digest_of(inputs: Inputs, environ: dict[str, str] | os._Environ[str]) -> str:
-    """One number of what these inputs hold now. Passwords are left out of it: they decide nothing."""
-    mark = blake2b(digest_size=20)
-    for path in inputs.files:
-        _add_file(mark, path)
-    for path in inputs.installed:
-        _add_stat(mark, path)
-    for folder in inputs.trees:
-        _add_tree(mark, folder)
-    for folder in inputs.listings:
-        _add(mark, folder + "|" + "|".join(_names(folder)))
-    for folder in inputs.modules:
-        _add(mark, folder + "|" + "|".join(name for name in _names(folder) if _may_be_module(name)))
-    names = sorted(environ) if "*" in inputs.variables else inputs.variables
-    for name in names:
-        if name not in VOLATILE or name in inputs.variables:
-            value = environ.get(name)
-            _add(mark, f"{name} is absent" if value is None else f"{name}={_without_password(value)}")
-    return mark.hexdigest()
-
-
-def _add(mark: Any, text: str) -> None:
-    data = text.encode("utf-8", "surrogateescape")
-    mark.update(len(data).to_bytes(8, "big"))
-    mark.update(data)
-
-
-def _add_file(mark: Any, path: str) -> None:
-    _add(mark, path)
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        _add(mark, "absent")
-        return
-    try:
-        while data := os.read(descriptor, 1 << 20):
-            mark.update(data)
-        mark.update(os.fstat(descriptor).st_size.to_bytes(8, "big"))
-    except OSError:  # a directory, or no longer readable
-        _add(mark, "unreadable")
-    finally:
-        os.close(descriptor)
-
-
-def _add_stat(mark: Any, path: str) -> None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        _add(mark, path + " absent")
-    else:
-        _add(mark, f"{path} {found.st_size} {found.st_mtime_ns}")
-
-
-def _add_tree(mark: Any, folder: str) -> None:
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:
-        _add(mark, folder + " absent")
-        return
-    for entry in entries:
-        if entry.name == "__pycache__":
-            continue
-        if entry.is_dir():
-            _add_tree(mark, entry.path)
-        else:
-            _add_file(mark, entry.path)
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return sorted(name for name in os.listdir(folder) if name != "__pycache__")
-    except OSError:
-        return ["/absent/"]
-
-
-def _may_be_module(name: str) -> bool:
-    return name.endswith((".py", ".so")) or ("." not in name)
-
-
-def _text_of(path: str) -> str:
-    if not path:
-        return ""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
-
-
-def _without_password(text: str) -> str:
-    """A URL without its password: it is rotated, and no digest of it shall be kept anywhere."""
-    if "://" not in text or "@" not in text:
-        return text
-    head, _, rest = text.partition("://")
-    login, _, place = rest.rpartition("@")
-    return f"{head}://{login.partition(':')[0]}@{place}"
+from alembic_job.fingerprint import Inputs, digest_of, request_key, text_of
 
 
 def decide(arguments: list[str], environ: os._Environ[str]) -> bool:
@@ -194,7 +22,7 @@ def decide(arguments: list[str], environ: os._Environ[str]) -> bool:
     if level not in ("info", "debug") or not _wants_json(environ):
         return False
     key = request_key(arguments, environ)
-    url = environ.get("DATABASE_URL") or _text_of(environ.get("DATABASE_URL_FILE", ""))
+    url = environ.get("DATABASE_URL") or text_of(environ.get("DATABASE_URL_FILE", ""))
     if key is None or not (url or environ.get("PGHOST") or environ.get("PGDATABASE")):
         return False
     import time
@@ -223,7 +51,7 @@ def _proven(key: str, url: str, environ: os._Environ[str]) -> _Proof | None:
 
     try:
         dsn = dsns.parse(url) if url else dsns.Dsn({})
-        direct = environ.get("DATABASE_DIRECT_URL") or _text_of(environ.get("DATABASE_DIRECT_URL_FILE", ""))
+        direct = environ.get("DATABASE_DIRECT_URL") or text_of(environ.get("DATABASE_DIRECT_URL_FILE", ""))
         if direct:
             dsn = dsn.at(dsns.parse(direct))
     except dsns.MalformedUrl:

@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from alembic_job.errors import JobError, UsageError
-from alembic_job.shortcut import request_key
+from alembic_job.fingerprint import request_key
 
 
 def run(arguments: list[str], default: str | None = None) -> NoReturn:

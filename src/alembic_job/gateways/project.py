@@ -5,20 +5,19 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
+from collections.abc import Iterable
+from contextlib import redirect_stderr
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from alembic_job import dsn as dsns
-from alembic_job.errors import JobError, ProjectError, SettingsError
+from alembic_job.errors import ProjectError, SettingsError
+from alembic_job.gateways.complaints import project_errors
 from alembic_job.logs.events import Log
 from alembic_job.settings import Settings
 
 if TYPE_CHECKING:
     from alembic.config import Config
-    from alembic.runtime.environment import EnvironmentContext
-    from alembic.runtime.migration import MigrationContext, RevisionStep
     from alembic.script import ScriptDirectory
 
 _CANDIDATES = ("alembic.ini", "pyproject.toml", "alembic/alembic.ini", "migrations/alembic.ini")
@@ -218,180 +217,3 @@ def ini_url(project_file: Path, section: str) -> str | None:
         return parser.get(section, "sqlalchemy.url", raw=True)
     except Error:
         return None
-
-
-class EnvironmentHooks(Protocol):
-    """What a run does while env.py runs."""
-
-    def before(self, context: MigrationContext) -> None:
-        """env.py has configured and is about to migrate."""
-
-    def after(self, context: MigrationContext) -> None:
-        """That is done; env.py goes on."""
-
-    def revisions(self, heads: tuple[str, ...], context: MigrationContext) -> Iterable[RevisionStep]:
-        """The steps to run from these heads."""
-
-    def applied(self, heads: set[str], context: MigrationContext) -> None:
-        """A step was executed, maybe not yet committed; these are the heads after it."""
-
-
-def run_env(project: Project, target: str, tag: str | None, transaction: str, hooks: EnvironmentHooks) -> None:
-    """Loads env.py, which migrates through the hooks. Whatever it raises comes out."""
-    from alembic.operations import Operations
-    from alembic.runtime.environment import EnvironmentContext
-
-    environment = EnvironmentContext(
-        project.config, project.script, fn=hooks.revisions, as_sql=False, destination_rev=target, tag=tag
-    )
-    configure, run_migrations = environment.configure, environment.run_migrations
-
-    def on_apply(*, ctx: Any, heads: set[str], **_: Any) -> None:
-        hooks.applied(heads, ctx)
-
-    def configure_ours(*args: Any, **options: Any) -> None:
-        if transaction != "project":
-            options["transaction_per_migration"] = transaction == "per-revision"
-        callbacks = options.get("on_version_apply") or ()
-        callbacks = callbacks if isinstance(callbacks, Iterable) else (callbacks,)
-        configure(*args, **{**options, "on_version_apply": (*callbacks, on_apply)})
-
-    def run_ours(**arguments: Any) -> None:
-        context = environment.get_context()
-        if context.as_sql:
-            return run_migrations(**arguments)
-        with Operations.context(context):  # some revisions use `op` while they are imported
-            hooks.before(context)
-        run_migrations(**arguments)
-        return hooks.after(context)
-
-    _load(project, environment, configure=configure_ours, run_migrations=run_ours)
-
-
-def look(project: Project, tag: str | None) -> list[tuple[str, str | None, tuple[str, ...]]]:
-    """Loads env.py without changing anything: (version table, its schema, heads in the database) per configuration."""
-    from alembic.runtime.environment import EnvironmentContext
-
-    found: list[tuple[str, str | None, tuple[str, ...]]] = []
-    environment = EnvironmentContext(project.config, project.script, fn=lambda *_: [], tag=tag, dont_mutate=True)
-
-    def run(**_: Any) -> None:
-        context = environment.get_context()
-        found.append((context.version_table, context.version_table_schema, context.get_current_heads()))
-
-    _load(project, environment, run_migrations=run)
-    return found
-
-
-def _load(project: Project, environment: EnvironmentContext, **methods: Any) -> None:
-    """Loads env.py in this environment, some methods of which are ours.
-
-    Set on the instance: `alembic.context` hands calls on to the instance, but knows no subclass.
-    """
-    for name, method in methods.items():
-        setattr(environment, name, method)
-    with application(project), environment:
-        project.script.run_env()
-
-
-def application(project: Project) -> AbstractContextManager[Any]:
-    """Flask-Migrate's env.py needs the application's context: FLASK_APP, wsgi.py or app.py, found as `flask` does.
-
-    Where no application is found env.py is loaded without: it may make the context itself.
-    """
-    env_py = Path(project.script.dir) / "env.py"
-    try:
-        text = env_py.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise ProjectError(f"{env_py} cannot be read: {error.strerror}", hint="check script_location") from error
-    if "current_app" not in text:
-        return nullcontext()
-    try:
-        from flask import has_app_context
-        from flask.cli import NoAppException, ScriptInfo
-    except ImportError:
-        return nullcontext()
-    if has_app_context():
-        return nullcontext()
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        context: AbstractContextManager[Any] = _flask_app(ScriptInfo).app_context()
-    except NoAppException:
-        return nullcontext()
-    return context
-
-
-def _flask_app(script_info: Any) -> Any:
-    """The application as the `flask` command finds it: FLASK_APP, also from .flaskenv and .env, then by file name."""
-    from flask.cli import load_dotenv
-
-    load_dotenv()
-    return script_info(app_import_path=os.environ.get("FLASK_APP")).load_app()
-
-
-@contextmanager
-def project_errors() -> Iterator[None]:
-    """Alembic's complaints about a project, and errors in its files, become `ProjectError` with the way out."""
-    from alembic.util import CommandError
-
-    try:
-        yield
-    except JobError:
-        raise
-    except CommandError as error:
-        raise project_error(error) from error
-    except SyntaxError as error:
-        raise ProjectError(
-            f"{error.filename}:{error.lineno}: {error.msg}", hint="correct that file; nothing was changed"
-        ) from error
-    except Exception as error:
-        raise ProjectError(f"{type(error).__name__}: {error}{_where(error)}", hint="correct that file") from error
-
-
-_HINTS = (
-    (
-        "Multiple head revisions",
-        "two revisions follow the same one: join them with `alembic merge heads`, commit the new file; or run with --to heads if the branches are meant",
-    ),
-    (
-        "Can't locate revision",
-        "these scripts lack that revision: check the id with `alembic-job history`; if the file was deleted, restore it; if it comes from a newer image, run that image",
-    ),
-    ("No such revision", "check the id with `alembic-job history`"),
-    ("is present more than once", "two files have the same revision id: give one of them another"),
-    ("Requested revision", "check --to: `alembic-job heads` and `alembic-job branches` show what there is"),
-    ("Relative revision", "there are not that many revisions in that direction: see `alembic-job history`"),
-    ("Ambiguous walk", "several branches: name one as label@-1, or give a revision id"),
-    ("Cycle is detected", "down_revision of the revisions named goes in a circle: correct one of them"),
-    ("Path doesn't exist", "check script_location; run in the project's folder or mount it"),
-    ("Target database is not up to date", "apply what is pending with `alembic-job migrate`, then try again"),
-    ("overlaps with other requested revisions", "one of the targets includes the other: name one of them"),
-)
-
-
-def project_error(error: Exception) -> ProjectError:
-    """A `ProjectError` for one of Alembic's complaints, with a hint that solves it."""
-    text = str(error)
-    hint = next((hint for start, hint in _HINTS if start in text), "")
-    return ProjectError(text, hint=hint)
-
-
-def _where(error: BaseException) -> str:
-    import traceback
-
-    ours = str(Path(__file__).parent.parent)
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if "site-packages" not in frame.filename and not frame.filename.startswith((ours, "<frozen "))
-    ]
-    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-
-
-def where(error: BaseException, folder: str) -> str | None:
-    """`file:line` of the project's code that raised, if it did: the last frame below this folder."""
-    import traceback
-
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(folder)]
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None

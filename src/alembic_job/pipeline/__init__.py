@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from alembic_job.errors import Interrupted, JobError
+from alembic_job.fingerprint import digest_of
 from alembic_job.gateways.inputs import Recorder
 from alembic_job.gateways.project import Project, open_project
 from alembic_job.logs.events import Log
@@ -15,7 +16,6 @@ from alembic_job.pipeline.change import Run
 from alembic_job.pipeline.failure import classify
 from alembic_job.pipeline.session import Identity, Session
 from alembic_job.settings import Settings
-from alembic_job.shortcut import digest_of
 from alembic_job.steps import preflight
 from alembic_job.steps.backup import back_up
 from alembic_job.steps.record import record
@@ -33,7 +33,7 @@ def migrate(
 ) -> Report:
     """Waits for the database, locks it, backs it up if asked, upgrades, verifies. Raises `JobError` with `.report`.
 
-    `request_key` (see `shortcut.request_key`) names the request, for recording that nothing is pending afterwards.
+    `request_key` (see `fingerprint.request_key`) names the request, for recording that nothing is pending afterwards.
     """
     return _change(settings, settings.to or "head", "migrate", False, log, watch, identity, learn_secret, request_key)
 

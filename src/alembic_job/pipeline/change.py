@@ -18,8 +18,10 @@ from alembic_job.dsn import Dsn
 from alembic_job.errors import JobError, RunLocked, SettingsError
 from alembic_job.gateways import engines, locks
 from alembic_job.gateways import postgres as pg
+from alembic_job.gateways.complaints import project_errors
+from alembic_job.gateways.environment import run_env
 from alembic_job.gateways.inputs import Recorder
-from alembic_job.gateways.project import Project, project_errors, run_env
+from alembic_job.gateways.project import Project
 from alembic_job.logs.events import Log
 from alembic_job.model import Change, VersionTable
 from alembic_job.pipeline.session import Identity, Session

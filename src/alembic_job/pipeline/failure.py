@@ -10,7 +10,8 @@ import psycopg2
 from alembic_job import errors
 from alembic_job.errors import JobError
 from alembic_job.gateways import postgres
-from alembic_job.gateways.project import Project, project_error, where
+from alembic_job.gateways.complaints import project_error, where
+from alembic_job.gateways.project import Project
 
 _PACKAGE = Path(__file__).parent.parent
 _CODES: dict[str, type[JobError]] = {

@@ -9,7 +9,9 @@ from typing import Any
 
 from alembic_job.errors import JobError
 from alembic_job.gateways import engines, locks, postgres
-from alembic_job.gateways.project import Project, alembic_library, application, look, open_project, project_errors
+from alembic_job.gateways.complaints import project_errors
+from alembic_job.gateways.environment import application, look
+from alembic_job.gateways.project import Project, alembic_library, open_project
 from alembic_job.logs.events import Log
 from alembic_job.model import heads_text
 from alembic_job.pipeline.failure import classify

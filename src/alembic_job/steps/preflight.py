@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from alembic.util import CommandError
 
 from alembic_job.errors import LoginFailed, ProjectError, Refused, RevisionUnknown
-from alembic_job.gateways.project import Project, project_errors
+from alembic_job.gateways.complaints import project_errors
+from alembic_job.gateways.project import Project
 from alembic_job.logs.events import Log
 from alembic_job.model import VersionTable
 

@@ -9,10 +9,10 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from alembic_job.errors import LoginFailed
+from alembic_job.fingerprint import Inputs
 from alembic_job.gateways.postgres import query
 from alembic_job.logs.events import Log
 from alembic_job.model import Change
-from alembic_job.shortcut import Inputs
 
 _KEPT = 50  # records; images and settings alternate, but old ones must not pile up
 _RACES = (
