@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -127,26 +128,38 @@ def finish(process: subprocess.Popen[str], timeout: float = 60) -> Result:
     return Result(process.returncode, out, err)
 
 
+def roomy_memory() -> Path | None:
+    """A file system in memory with room for hundreds of databases, where the machine has one."""
+    folder = Path("/dev/shm")
+    enough = folder.is_dir() and shutil.disk_usage(folder).free > 4 << 30
+    return folder if enough and os.access(folder, os.W_OK | os.X_OK) else None
+
+
 @pytest.fixture(scope="session")
 def pg18() -> Iterator[Server]:
-    with Server(18) as server:
+    with Server(18, folder=roomy_memory()) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def pg16() -> Iterator[Server]:
-    with Server(16) as server:
+    with Server(16, folder=roomy_memory()) as server:
         yield server
 
 
 @pytest.fixture
-def new_database(pg18: Server) -> Callable[[], Database]:
-    def create(server: Server = pg18) -> Database:
-        name = f"t{next(_numbers)}"
-        Database(server, "postgres").execute(f"CREATE DATABASE {name}")
-        return Database(server, name)
+def new_database(pg18: Server) -> Iterator[Callable[[], Database]]:
+    made: list[Database] = []
 
-    return create
+    def create(server: Server = pg18) -> Database:
+        database = Database(server, f"t{next(_numbers)}")
+        Database(server, "postgres").execute(f"CREATE DATABASE {database.name}")
+        made.append(database)
+        return database
+
+    yield create
+    for database in made:  # hundreds of them would fill the disk
+        Database(database.server, "postgres").execute(f"DROP DATABASE IF EXISTS {database.name} WITH (FORCE)")
 
 
 @pytest.fixture
