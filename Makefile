@@ -7,10 +7,10 @@ PYTEST_ARGS ?=
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-image bench lint docs lock clean
+.PHONY: help install demo test test-projects test-image bench lint docs lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.12")'
@@ -25,7 +25,10 @@ demo: $(STAMP) ## the main job on an embedded PostgreSQL, real output
 	@$(BIN)/python demo.py
 
 test: $(STAMP) ## the tests on real embedded PostgreSQL servers (no Docker, no Kubernetes)
-	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto -m "not thorough and not venvs" $(PYTEST_ARGS)
+
+test-projects: $(STAMP) ## mlflow, optuna, 1,000 revisions, oldest and newest libraries, and more of the trees
+	$(BIN)/python -m pytest -n auto -m "thorough or venvs" $(PYTEST_ARGS)
 
 test-image: $(STAMP) ## the image and compose.yaml on a real Docker engine (needs root and Docker)
 	$(BIN)/python -m pytest tests/image $(PYTEST_ARGS)

@@ -41,7 +41,7 @@ def _usage(error: click.ClickException, arguments: list[str]) -> NoReturn:
     """A wrong command line: for a job command with JSON logs it ends as every run does."""
     from alembic_job.cli.commands import JOB_COMMANDS
     from alembic_job.cli.output import JobOutput, wants_json
-    from alembic_job.pipeline.session import Identity
+    from alembic_job.identity import Identity
 
     command = next((word for word in arguments if word in JOB_COMMANDS), None)
     hint = f"see alembic-job {command or ''} --help".replace("  ", " ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from typing import Any, NoReturn
 
 import click
@@ -23,10 +24,20 @@ def cli(**_: Any) -> None:
     """Runs an Alembic project's migrations at deploy time, safely."""
 
 
+def _late(path: str) -> Callable[..., Any]:
+    """A function of the library, imported when it is called: by then an import that fails is logged like the rest."""
+    module, _, name = path.rpartition(".")
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return getattr(import_module(f"alembic_job.{module}"), name)(*args, **kwargs)
+
+    return call
+
+
 def _job(command: str, context: click.Context, given: dict[str, Any], function: Callable[..., Any]) -> NoReturn:
     """Runs a job command: its function gets settings, log, watch and who it is, and returns a report."""
     from alembic_job.cli.output import JobOutput, secrets_of
-    from alembic_job.pipeline.session import Identity
+    from alembic_job.identity import Identity
     from alembic_job.watch import Watch
 
     identity = Identity()
@@ -58,9 +69,7 @@ def _job(command: str, context: click.Context, given: dict[str, Any], function: 
 @click.pass_context
 def migrate(context: click.Context, /, **given: Any) -> None:
     """Upgrade to head (or --to) and verify; the main job."""
-    from alembic_job.pipeline import migrate as run
-
-    _job("migrate", context, given, partial(run, request_key=context.obj))
+    _job("migrate", context, given, partial(_late("pipeline.migrate"), request_key=context.obj))
 
 
 @cli.command()
@@ -69,14 +78,10 @@ def migrate(context: click.Context, /, **given: Any) -> None:
 @click.pass_context
 def upgrade(context: click.Context, /, revision: str, **given: Any) -> None:
     """The same as migrate --to REVISION."""
-    from alembic_job.pipeline import migrate as run
-
-    _job("upgrade", context, {**given, "to": revision}, partial(run, request_key=context.obj))
+    _job("upgrade", context, {**given, "to": revision}, partial(_late("pipeline.migrate"), request_key=context.obj))
 
 
 def _rollback(command: str, context: click.Context, target: str, yes: bool, backup: bool, given: Any) -> NoReturn:
-    from alembic_job.pipeline import rollback as run
-
     def function(settings: Any, **rest: Any) -> Any:
         if target == "base" and not yes:
             raise Refused(
@@ -84,7 +89,7 @@ def _rollback(command: str, context: click.Context, target: str, yes: bool, back
             )
         if not backup:
             settings.backup = "off"
-        return run(settings, target, **rest)
+        return _late("pipeline.rollback")(settings, target, **rest)
 
     _job(command, context, given, function)
 
@@ -127,9 +132,7 @@ def downgrade(context: click.Context, /, revision: str, yes: bool, no_backup: bo
 @click.pass_context
 def wait_for_db(context: click.Context, /, **given: Any) -> None:
     """Wait until the database is a writable primary."""
-    from alembic_job.pipeline.other import wait_for_db as run
-
-    _job("wait-for-db", context, given, run)
+    _job("wait-for-db", context, given, _late("pipeline.other.wait_for_db"))
 
 
 @cli.command()
@@ -137,9 +140,7 @@ def wait_for_db(context: click.Context, /, **given: Any) -> None:
 @click.pass_context
 def backup(context: click.Context, /, **given: Any) -> None:
     """Take a proven backup now."""
-    from alembic_job.pipeline.other import backup as run
-
-    _job("backup", context, given, run)
+    _job("backup", context, given, _late("pipeline.other.backup"))
 
 
 def _ask(context: click.Context, given: dict[str, Any], question: Callable[..., str]) -> None:

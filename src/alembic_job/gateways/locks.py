@@ -12,7 +12,6 @@ All of it is visible in `pg_locks` to every role, so it needs no privilege to fi
 
 from __future__ import annotations
 
-import hashlib
 from typing import NamedTuple
 
 import psycopg2
@@ -30,11 +29,6 @@ _ORPHANS = f"""
     SELECT pid FROM pg_locks fence WHERE {_HERE} AND classid = {FENCE_CLASS} AND granted
     AND NOT EXISTS (SELECT FROM pg_locks run WHERE {_HERE.replace("database =", "run.database =")}
                     AND run.classid = {RUN_CLASS} AND run.objid = fence.objid AND run.granted)"""
-
-
-def key_of(text: str) -> int:
-    """A 31-bit key; two names that share one only wait for each other."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big") & 0x7FFFFFFF
 
 
 class Session(NamedTuple):

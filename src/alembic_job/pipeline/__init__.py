@@ -10,11 +10,12 @@ from alembic_job.errors import Interrupted, JobError
 from alembic_job.fingerprint import digest_of
 from alembic_job.gateways.inputs import Recorder
 from alembic_job.gateways.project import Project, open_project
+from alembic_job.identity import Identity
 from alembic_job.logs.events import Log
 from alembic_job.model import Change, Report
 from alembic_job.pipeline.change import Run
 from alembic_job.pipeline.failure import classify
-from alembic_job.pipeline.session import Identity, Session
+from alembic_job.pipeline.session import Session
 from alembic_job.settings import Settings
 from alembic_job.steps import preflight
 from alembic_job.steps.backup import back_up

@@ -22,9 +22,10 @@ from alembic_job.gateways.complaints import project_errors
 from alembic_job.gateways.environment import run_env
 from alembic_job.gateways.inputs import Recorder
 from alembic_job.gateways.project import Project
+from alembic_job.identity import Identity
 from alembic_job.logs.events import Log
 from alembic_job.model import Change, VersionTable
-from alembic_job.pipeline.session import Identity, Session
+from alembic_job.pipeline.session import Session
 from alembic_job.settings import Settings
 from alembic_job.steps import commands, preflight, verify
 from alembic_job.watch import Stop, Watch, lock_lost

@@ -9,9 +9,9 @@ from typing import Any
 from alembic_job.dsn import Dsn
 from alembic_job.errors import JobError, SettingsError
 from alembic_job.gateways.project import find_config, ini_url
+from alembic_job.identity import Identity
 from alembic_job.logs.events import Log
 from alembic_job.model import Report
-from alembic_job.pipeline.session import Identity
 from alembic_job.settings import Settings
 from alembic_job.settings.load import parse_url
 from alembic_job.steps.wait import wait_for_primary

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import socket
 import threading
 
 import psycopg2
@@ -14,21 +11,13 @@ from alembic_job.dsn import Dsn
 from alembic_job.errors import MigrationFailed
 from alembic_job.gateways import locks, postgres
 from alembic_job.gateways.keeper import Keeper
+from alembic_job.identity import Identity, key_of
 from alembic_job.logs.events import Log
 from alembic_job.settings import Settings
 from alembic_job.steps.lock import acquire, clear_orphans
 from alembic_job.steps.pooler import check_pooler
 from alembic_job.steps.wait import wait_for_primary
 from alembic_job.watch import Watch, lock_lost
-
-
-class Identity:
-    """Who this run is, as others see it in `pg_stat_activity` and `pg_locks`."""
-
-    def __init__(self, run_id: str | None = None) -> None:
-        self.run_id = run_id or secrets.token_hex(6)
-        self.key = locks.key_of(self.run_id)
-        self.application_name = f"alembic-job {self.run_id} {os.environ.get('HOSTNAME') or socket.gethostname()}"
 
 
 class Session:
@@ -61,7 +50,7 @@ class Session:
         If the table's lock is not free the first one is given back before waiting: projects that share the database
         must not wait for one that they have nothing to do with.
         """
-        key = locks.key_of(label) or 1
+        key = key_of(label) or 1
         if key in self._tables:
             return
         if not locks.try_lock(self.connection, key):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from alembic.util import CommandError
-
 from alembic_job.errors import LoginFailed, ProjectError, Refused, RevisionUnknown
 from alembic_job.gateways.complaints import project_errors
 from alembic_job.gateways.project import Project
@@ -81,6 +79,8 @@ def check_target(project: Project, target: str) -> None:
 
 def check_target_early(project: Project, target: str) -> None:
     """The same before env.py is loaded, as far as that can be: revisions may need what env.py sets up first."""
+    from alembic.util import CommandError
+
     try:
         project.heads()
     except ProjectError as error:

@@ -1,0 +1,24 @@
+"""create posts
+
+Revision ID: f1a0posts
+
+"""
+import sqlalchemy as sa
+from alembic import op
+
+revision = "f1a0posts"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "posts",
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("name", sa.String(50), nullable=False, server_default=""),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("posts")

@@ -1,0 +1,24 @@
+"""create left_side
+
+Revision ID: 0002_left
+
+"""
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002_left"
+down_revision = "0001_base"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "left_side",
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("name", sa.String(50), nullable=False, server_default=""),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("left_side")

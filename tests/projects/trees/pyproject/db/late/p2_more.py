@@ -1,0 +1,24 @@
+"""create more_things
+
+Revision ID: p2
+
+"""
+import sqlalchemy as sa
+from alembic import op
+
+revision = "p2"
+down_revision = "p1"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "more_things",
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("name", sa.String(50), nullable=False, server_default=""),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("more_things")

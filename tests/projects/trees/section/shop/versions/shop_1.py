@@ -1,0 +1,24 @@
+"""create shop_accounts
+
+Revision ID: shop_1
+
+"""
+import sqlalchemy as sa
+from alembic import op
+
+revision = "shop_1"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "shop_accounts",
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("name", sa.String(50), nullable=False, server_default=""),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("shop_accounts")

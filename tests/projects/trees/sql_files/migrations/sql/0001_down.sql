@@ -1,0 +1,2 @@
+DROP TABLE public.parts;
+DROP FUNCTION public.twice(integer);

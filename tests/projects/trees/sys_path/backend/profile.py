@@ -1,0 +1,1 @@
+raise RuntimeError("the project's profile.py, not the library's")

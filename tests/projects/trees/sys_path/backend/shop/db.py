@@ -1,0 +1,5 @@
+import os
+
+
+def url() -> str:
+    return os.environ["DATABASE_URL"]
