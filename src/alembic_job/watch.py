@@ -130,7 +130,7 @@ class Watch:
                 return
 
     def _end(self, reason: JobError, signals: int) -> None:
-        """Cancels, nudges, terminates, nudges again, then leaves; over as soon as the run is."""
+        """Nudges the main thread, cancels, terminates, then leaves; over as soon as the run is."""
         begun = time.monotonic()
         terminated = False
         self._nudge()
@@ -143,9 +143,6 @@ class Watch:
             if not terminated:
                 terminated = elapsed >= _TERMINATE_AFTER
                 self._cancel(terminated)
-                if terminated:
-                    self._raised = False
-                    self._nudge()
             select.select([self._read], [], [], _CANCEL_EVERY)
             signals += sum(number in _SIGNALS for number in self._drain())
 
