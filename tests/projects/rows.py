@@ -115,18 +115,18 @@ URLS = [
     Tree("other_key", url=None, down=None),
     Tree("other_key_and_database_url", folder="other_key", down=None, thorough=True),
     Tree("absent_key", down=None),
-    Tree("app_config", url=None, env={"SHOP_ENV": "production"}, down=None),
+    Tree("app_config", url=None, env={"SHOP_ENV": "production"}, down=None, thorough=True),
     Tree("interpolated", url=None, env=_INTERPOLATED, down=None),
     Tree("interpolated_and_database_url", folder="interpolated", env=_INTERPOLATED, down=None, thorough=True),
     Tree("libpq_environment", url=None, env=_LIBPQ, down=None),
     Tree(
         "libpq_environment_placeholder", folder="none", url=None, bare_url="@URL@", env=_LIBPQ, down=None, thorough=True
     ),
-    Tree("default_section", url=None, down=None),
+    Tree("default_section", url=None, down=None, thorough=True),
     Tree("x_url", url=None, options=("-x", "dburl=@URL@"), down=None),
-    Tree("creator", url=None, env={"SHOP_DSN": "@DSN@"}),
+    Tree("creator", url=None, env={"SHOP_DSN": "@DSN@"}, thorough=True),
     Tree("creator_and_database_url", folder="creator", env={"SHOP_DSN": "@DSN@"}, down=None, thorough=True),
-    Tree("search_path_in_url", url="@URL@?options=-csearch_path%3Dapp", setup="CREATE SCHEMA app"),
+    Tree("search_path_in_url", url="@URL@?options=-csearch_path%3Dapp", setup="CREATE SCHEMA app", thorough=True),
     Tree(
         "search_path_of_database",
         setup='CREATE SCHEMA app; ALTER DATABASE "@DATABASE@" SET search_path = app',
@@ -135,7 +135,7 @@ URLS = [
     ),
     Tree("odd_password", url=_ODD_URL, setup=_ODD_ROLE, down=None),
     Tree("odd_password_in_project", folder="environ_url", url=_ODD_URL, setup=_ODD_ROLE, down=None, thorough=True),
-    Tree("poor_role", url="postgresql://poor:poor@@HOST@:@PORT@/@DATABASE@", setup=_POOR_ROLE),
+    Tree("poor_role", url="postgresql://poor:poor@@HOST@:@PORT@/@DATABASE@", setup=_POOR_ROLE, thorough=True),
     Tree("unix_socket", url="postgresql://postgres:@PASSWORD@@/@DATABASE@?host=@SOCKETS@&port=@PORT@", down=None),
     Tree("unix_socket_in_project", folder="environ_url", url="@URL@?host=@SOCKETS@", down=None, thorough=True),
     Tree(
@@ -200,6 +200,7 @@ BRANCHES = [
         "merged",
         on=_OWN,
         applied=("0001_base", "0002_left", "0002_right", "0003_right", "0004_merge", "0005_after"),
+        thorough=True,
     ),
     Tree(
         "merged_partly",
@@ -234,7 +235,7 @@ BRANCHES = [
 
 VERSION_TABLES = [
     Tree("version_table"),
-    Tree("version_table_computed", env={"SERVICE_NAME": "order-service"}),
+    Tree("version_table_computed", env={"SERVICE_NAME": "order-service"}, thorough=True),
 ]
 
 LOCATIONS = [
@@ -279,8 +280,8 @@ LOCATIONS = [
     Tree("sys_path", on=(), applied=("1", "2")),
     Tree("shadow", on=(), down=None),
     Tree("package_location", on=(), applied=("k1", "k2"), down=None, thorough=True),
-    Tree("chdir"),
-    Tree("sourceless", prepare=_compile, down=None),
+    Tree("chdir", thorough=True),
+    Tree("sourceless", prepare=_compile, down=None, thorough=True),
 ]
 
 OUTPUT = [
@@ -293,10 +294,10 @@ ENVIRONMENTS = [
     Tree("name_guard", down=None),
     Tree("cmd_opts", options=("-x", "loud=1")),
     Tree("context_questions", down=None),
-    Tree("keyword_arguments", on=_OWN, applied=("w1", "w2")),
+    Tree("keyword_arguments", on=_OWN, applied=("w1", "w2"), thorough=True),
     Tree("downgrade_raises", on=_OWN, applied=("d1", "d2", "d3"), down=None),
     Tree("downgrade_acts", on=_OWN, applied=("g1", "g2", "g3")),
-    Tree("configure_options", on=(), applied=("v1", "v2")),
+    Tree("configure_options", on=(), applied=("v1", "v2"), thorough=True),
     Tree("app_creates_tables", down=None),
     Tree("module_level", on=(), applied=("l1", "l2"), options=("-x", "colour=blue")),
     Tree("exits", down=None, thorough=True),
@@ -309,14 +310,14 @@ TRANSACTIONS = [
     Tree("engine_begin", down=None, thorough=True),
     Tree("commits_itself", on=_OWN, applied=("t1", "t2", "t3")),
     Tree("concurrently", applied=(*STOCK, "ca01", "ca02")),
-    Tree("autocommit_engine", down=None),
+    Tree("autocommit_engine", down=None, thorough=True),
     Tree("serializable", down=None, thorough=True),
     Tree("own_lock", down=None),
-    Tree("own_lock_same_connection"),
-    Tree("own_timeouts", on=(), applied=("o1",)),
-    Tree("lock_version_table", setup=_VERSION_TABLE.format(width=32)),
-    Tree("terminates_others", on=_OWN, applied=("k1",)),
-    Tree("set_role", setup=_OWNER_ROLE),
+    Tree("own_lock_same_connection", thorough=True),
+    Tree("own_timeouts", on=(), applied=("o1",), thorough=True),
+    Tree("lock_version_table", setup=_VERSION_TABLE.format(width=32), thorough=True),
+    Tree("terminates_others", on=_OWN, applied=("k1",), thorough=True),
+    Tree("set_role", setup=_OWNER_ROLE, thorough=True),
 ]
 
 OPERATIONS = [
@@ -331,13 +332,13 @@ OPERATIONS = [
         down=None,
         thorough=True,
     ),
-    Tree("sql_files", on=_OWN, applied=("0001_sql",)),
-    Tree("async_operations", on=(), applied=("ao1", "ao2")),
+    Tree("sql_files", on=_OWN, applied=("0001_sql",), thorough=True),
+    Tree("async_operations", on=(), applied=("ao1", "ao2"), thorough=True),
 ]
 
 SEVERAL = [
     Tree("tenants", on=(), applied=("tenant_1", "tenant_2"), setup=_TENANTS),
-    Tree("tenants_translated", on=(), applied=("tenant_1", "tenant_2"), down=None),
+    Tree("tenants_translated", on=(), applied=("tenant_1", "tenant_2"), down=None, thorough=True),
     Tree("multidb", on=(), applied=("m1", "m2"), url=None, databases=2),
     Tree(
         "multidb_and_database_url", folder="multidb", on=(), applied=("m1", "m2"), databases=2, down=None, thorough=True
@@ -348,7 +349,7 @@ SMALL = [
     Tree("empty_versions", on=_OWN, applied=(), empty_folders=("migrations/versions",), down=None),
     Tree("no_versions_folder", on=_OWN, applied=(), down=None, thorough=True),
     Tree("long_ids", on=_OWN, applied=_LONG_IDS, setup=_VERSION_TABLE.format(width=200), thorough=True),
-    Tree("single_empty", on=_OWN, applied=("0e0e0e0e0e0e",)),
+    Tree("single_empty", on=_OWN, applied=("0e0e0e0e0e0e",), thorough=True),
 ]
 
 # `thorough`: a variation of another row. `pytest -m "not thorough"` leaves one row for each situation.

@@ -19,6 +19,8 @@ _NO_LONGER_YOUNG = """
 """
 BY_NAME = {tree.name: tree for tree in TREES}
 
+pytestmark = pytest.mark.thorough
+
 
 def settled(tree: Tree, folder: Path, new_database: NewDatabase) -> Project:
     """A project of which three runs have proven that nothing is pending, on a server that is no longer young.

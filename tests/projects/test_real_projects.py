@@ -78,6 +78,7 @@ def test_optuna(real: Path, tmp_path: Path, new_database: Callable[[], Database]
     assert succeeded(ours, ours.migrate()).finished["applied"] == []
 
 
+@pytest.mark.thorough
 def test_a_thousand_revisions(tmp_path: Path, new_database: Callable[[], Database]) -> None:
     """A thousand revisions: each applied once, in order, to the same schema as bare Alembic's; then one back."""
     tree = Tree("thousand", on=())
