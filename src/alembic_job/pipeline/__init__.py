@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from alembic_job.errors import Interrupted, JobError
 from alembic_job.fingerprint import digest_of
 from alembic_job.gateways.inputs import Recorder
-from alembic_job.gateways.project import Project, open_project
+from alembic_job.gateways.project import open_project
 from alembic_job.identity import Identity
 from alembic_job.logs.events import Log
 from alembic_job.model import Change, Report
@@ -66,12 +68,7 @@ def _change(
     begun = time.monotonic()
     identity = identity or Identity()
     report = Report(command, identity.run_id)
-    project: Project | None = None
     run: Run | None = None
-
-    def backup(session: Session) -> None:
-        back_up(settings, session.dsn, session.run.run_id, log)
-
     try:
         if settings.skip:
             log.warning("job.skipped", reason=settings.skip)
@@ -81,26 +78,17 @@ def _change(
             _export_url(settings)
             project = open_project(settings, ("downgrade" if down else "upgrade", target), log)
             preflight.check_target_early(project, target)
-            run = Run(
-                settings,
-                project,
-                target,
-                down=down,
-                identity=identity,
-                watch=watch,
-                log=log,
-                backup=backup,
-                learn_secret=learn_secret,
-                recorder=recorder,
-            )
-            watch.progress = lambda: _so_far(report, run)
+            doing: dict[str, Any] = {"down": down, "identity": identity, "watch": watch, "log": log}
+            backup = partial(_back_up, settings, log)
+            run = Run(settings, project, target, **doing, backup=backup, learn_secret=learn_secret, recorder=recorder)
+            watch.progress = partial(_so_far, report, run)
             run.execute()
             if request_key is not None and settings.history != "off":
                 _record(run, recorder, request_key, log)
         return report
     except BaseException as error:
         watch.settle()
-        reason = _reason(error, watch, project, run)
+        reason = _reason(error, watch, run)
         _fill(report, run, reason)
         reason.report = report
         raise reason from error
@@ -110,6 +98,10 @@ def _change(
         if run is not None:
             _summarize(report, run.changes, down)
             run.close()
+
+
+def _back_up(settings: Settings, log: Log, session: Session) -> None:
+    back_up(settings, session.dsn, session.run.run_id, log)
 
 
 def _export_url(settings: Settings) -> None:
@@ -132,31 +124,40 @@ def _record(run: Run, recorder: Recorder, request_key: str, log: Log) -> None:
     if doubts:
         log.debug("shortcut.not_recorded", reasons=sorted(doubts))
         return
-    with recorder.paused():
-        script = run.project.script
-        folders = [script.dir, *(str(folder) for folder in script._version_locations)]
-        inputs = recorder.inputs(folders, [str(run.project.file)])
-        digest = digest_of(inputs, recorder.environ)
-        settings = run.settings
-        record(
-            run.sessions[0].connection,
-            settings.history_schema,
-            settings.history,
-            request_key,
-            digest,
-            inputs,
-            run.changes,
-            log,
-        )
+    try:
+        with recorder.paused():
+            _write_record(run, recorder, request_key, log)
+    except JobError:
+        raise
+    except Exception as error:  # what was migrated is migrated: the next run is only slower
+        log.warning("shortcut.not_recorded", reasons=[f"{type(error).__name__}: {error}"])
 
 
-def _reason(error: BaseException, watch: Watch, project: Project | None, run: Run | None) -> JobError:
+def _write_record(run: Run, recorder: Recorder, request_key: str, log: Log) -> None:
+    script, settings = run.project.script, run.settings
+    folders = [script.dir, *(str(folder) for folder in script._version_locations)]
+    inputs = recorder.inputs(folders, [str(run.project.file)])
+    record(
+        run.sessions[0].connection,
+        settings.history_schema,
+        settings.history,
+        request_key,
+        digest_of(inputs, recorder.environ),
+        inputs,
+        run.changes,
+        log,
+    )
+
+
+def _reason(error: BaseException, watch: Watch, run: Run | None) -> JobError:
     """Why the run ended: what the watch says, else what was raised."""
     if watch.stopped is not None:
         return watch.stopped
     if isinstance(error, KeyboardInterrupt):
         return Interrupted()
-    return classify(error, project, run.current if run else None, run.in_project if run else False)
+    if run is None:
+        return classify(error, None, None, in_project=False)
+    return classify(error, run.project, run.current, run.in_project)
 
 
 def _fill(report: Report, run: Run | None, reason: JobError) -> None:
@@ -172,12 +173,10 @@ def _fill(report: Report, run: Run | None, reason: JobError) -> None:
         report.fields["unverified"] = f"what was committed could not be read back: {type(error).__name__}"
 
 
-def _so_far(report: Report, run: Run | None) -> Report:
+def _so_far(report: Report, run: Run) -> Report:
     """The report as it can be known without asking the database, from another thread."""
-    changes = run.changes if run else []
-    report.source = tuple(dict.fromkeys(head for change in changes for head in change.before))
-    report.applied = tuple(run.committed) if run and not run.down else ()
-    report.reverted = tuple(run.committed) if run and run.down else ()
+    report.source = tuple(dict.fromkeys(head for change in run.changes for head in change.before))
+    report.applied, report.reverted = ((), tuple(run.committed)) if run.down else (tuple(run.committed), ())
     return report
 
 
