@@ -109,7 +109,7 @@ class Recorder:
             return
         reading = not isinstance(flags, int) or flags & (os.O_WRONLY | os.O_RDWR) == 0
         if isinstance(path, str) and reading and not path.endswith(".pyc") and not path.startswith(("/dev/", "/proc/")):
-            self._files.add(str(Path(path).absolute()))
+            self._files.add(path if path[0:1] == "/" else str(Path(path).absolute()))
 
     def _connected(self, address: Any) -> None:
         if isinstance(address, str | bytes):

@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from typing import Any, NoReturn, TextIO
 
 from alembic_job.logs.lines import Redactor, encode, timestamp
 
 _EVENT, _SECRET, _END = b"E", b"S", b"Q"
 _LONGEST = 32_768  # bytes of captured text in one line of JSON
+_BUSY = 0.004  # seconds
 _IDLE_EXIT = 137  # what a shell says of a process that was killed
 
 
@@ -90,6 +92,7 @@ class _Writer:
         self.read, self.out, self.token, self.redactor, self.context = read, out, token, redactor, context
         self.partial = b""
         self.writable = True
+        self.last = 0.0
 
     def run(self) -> NoReturn:
         code = 1
@@ -105,7 +108,7 @@ class _Writer:
             os._exit(code)
 
     def _loop(self) -> None:
-        while data := os.read(self.read, 65_536):
+        while data := self._chunk():
             lines = (self.partial + data).split(b"\n")
             self.partial = lines.pop()
             for line in lines:
@@ -116,6 +119,16 @@ class _Writer:
                 self.partial = b""
         self._text(self.partial)
         self._killed()
+
+    def _chunk(self) -> bytes:
+        """What was written since the last look. Where lines come fast it takes many at a time: waking up for each would
+        take the processor from those who write them."""
+        now = time.monotonic()
+        if now - self.last < _BUSY:
+            time.sleep(_BUSY)
+        data = os.read(self.read, 65_536)
+        self.last = time.monotonic()
+        return data
 
     def _line(self, line: bytes) -> bool:
         """Writes one line; true when it was the end mark. Text before a mark is a line that was never ended."""

@@ -56,7 +56,8 @@ def _logger(write: Callable[[str], None], level: str, processors: list[Any], bou
     import structlog
 
     wrapper = structlog.make_filtering_bound_logger(_LEVELS[level])
-    logger: Log = structlog.wrap_logger(_Sink(write), processors=processors, wrapper_class=wrapper, **bound)
+    # Bound at once: the lazy proxy would assemble the logger anew for every event.
+    logger: Log = structlog.wrap_logger(_Sink(write), processors=processors, wrapper_class=wrapper).bind(**bound)
     return logger
 
 

@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
+from psycopg2.extensions import connection as Connection
 
 from alembic_job.dsn import Dsn
 from alembic_job.errors import JobError, RunLocked, SettingsError
@@ -72,6 +73,7 @@ class Run:
         self._refusal: JobError | None = None
         self._backed_up: set[str] = set()  # identities of databases
         self._prepared: MigrationContext | None = None
+        self._planned: tuple[tuple[str, ...], list[RevisionStep]] | None = None
         watch.cancel = self._cancel
 
     # The sentence: wait, lock, (backup,) upgrade, verify.
@@ -85,9 +87,10 @@ class Run:
             self._load()
         if self._after_wanted and self.settings.after:
             commands.run("after", self.settings.after, self.log)
-        self.look()
         for session in self.sessions:
-            self._verify(session)
+            with closing(session.fresh()) as connection:
+                self._read_back(session, connection)
+                self._verify(session, connection)
 
     def _load(self) -> None:
         self.watch.check()
@@ -124,9 +127,12 @@ class Run:
         """Reads back, on fresh connections, what was really committed; sets each change's `after` and `done`."""
         for session in self.sessions:
             with closing(session.fresh()) as connection:
-                for change in self._changes_of(session):
-                    change.after = verify.version_rows(connection, change.table)
-                    change.done = self._done(change)
+                self._read_back(session, connection)
+
+    def _read_back(self, session: Session, connection: Connection) -> None:
+        for change in self._changes_of(session):
+            change.after = verify.version_rows(connection, change.table)
+            change.done = self._done(change)
 
     def _changes_of(self, session: Session) -> list[Change]:
         return [change for change in self.changes if change.table.database == session.identity]
@@ -135,12 +141,11 @@ class Run:
         there = self.project.ancestors(change.after or ())
         return tuple(revision for revision in change.planned if (revision in there) is not self.down)
 
-    def _verify(self, session: Session) -> None:
+    def _verify(self, session: Session, connection: Connection) -> None:
         changes = [change for change in self._changes_of(session) if change.planned]
         if not changes:
             return
-        with closing(session.fresh()) as connection:
-            verify.verify(connection, changes, self.touched, self.log)
+        verify.verify(connection, changes, self.touched, self.log)
         self.log.info("verify.passed", tables=[change.table.label for change in changes])
 
     def _open(self, dsn: Dsn) -> Session:
@@ -297,11 +302,13 @@ class Run:
         return "revision.reverted" if self.down else "revision.applied"
 
     def _plan(self, heads: tuple[str, ...]) -> list[RevisionStep]:
-        script = self.project.script
-        with project_errors():
-            if self.down:
-                return list(script._downgrade_revs(self.target, heads))  # type: ignore[arg-type]
-            return list(script._upgrade_revs(self.target, heads))  # type: ignore[arg-type]
+        """The steps from these heads; asked twice for the same ones, before and when Alembic runs them."""
+        if self._planned is None or self._planned[0] != heads:
+            script = self.project.script
+            revisions: Any = script._downgrade_revs if self.down else script._upgrade_revs
+            with project_errors():
+                self._planned = (heads, list(revisions(self.target, heads)))
+        return self._planned[1]
 
     # Commands and the end.
 
