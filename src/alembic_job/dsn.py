@@ -72,6 +72,8 @@ def parse(url: str) -> Dsn:
     login, at, rest = _split_login(rest)
     rest, _, query = rest.partition("?")
     hosts, _, path = rest.partition("/")
+    if "@" in hosts or "@" in path:  # what we take for host or database may be part of a password
+        raise MalformedUrl("it has an unescaped @ or / in its password")
     parameters: dict[str, str] = {}
     if at:
         user, colon, password = login.partition(":")

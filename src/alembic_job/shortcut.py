@@ -62,13 +62,15 @@ def _proven(key: str, url: str, environ: os._Environ[str]) -> _Proof | None:
 
     try:
         connection = psycopg2.connect(
-            "", **{"connect_timeout": "2", "application_name": "alembic-job", **dsn.parameters}
+            "",
+            **{"connect_timeout": "2", "application_name": "alembic-job", "tcp_user_timeout": "4000", **dsn.parameters},
         )
     except psycopg2.Error:
         return None
     try:
-        connection.autocommit = True
         with connection.cursor() as cursor:
+            # Bounded by the server itself; in the transaction only, since a pooler may hand the session on.
+            cursor.execute("SET LOCAL statement_timeout = 2000; SET LOCAL lock_timeout = 1000")
             return _ask(cursor, key, environ, dsn.redacted())
     except psycopg2.Error:
         return None

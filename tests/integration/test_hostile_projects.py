@@ -97,3 +97,14 @@ def test_a_thousand_bytes_of_everything(database: Database, tmp_path: Path) -> N
     assert result.code == 0 and result.finished["applied"] == ["r1"], result.finished
     again = run_job("migrate", cwd=tmp_path, url=database.url)
     assert again.code == 0 and again.finished["applied"] == [], again.finished
+
+
+def test_a_failure_that_env_py_swallows_is_still_a_failure(database: Database, tmp_path: Path) -> None:
+    """env.py prints the exception and goes on: bare Alembic exits 0, the job does not."""
+    call = (
+        "try:\n            context.run_migrations()\n        except Exception as error:\n            print('oh', error)"
+    )
+    project = make_project(tmp_path, [TABLE, sql("SELECT 1/0")], env=ENV.replace("context.run_migrations()", call))
+    result = run_job("migrate", cwd=project, url=database.url)
+    assert result.code == 23 and "r2" in result.finished["error"], result.finished
+    assert result.finished["applied"] == ["r1"]

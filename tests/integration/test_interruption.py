@@ -12,7 +12,7 @@ import pytest
 
 from alembic_job.gateways.locks import LOCK_CLASS
 from tests.conftest import Database, finish, run_job, start_job
-from tests.projectkit import make_project, sql
+from tests.projectkit import ENV, add_revision, make_project, sql
 from tests.waiting import until
 
 SLEEP = sql("SELECT pg_sleep(60)")
@@ -287,3 +287,41 @@ def test_twenty_at_once_apply_each_revision_once(new_database: Callable[[], Data
     applied = [revision for result in results for revision in result.finished["applied"]]
     assert sorted(applied) == ["r1", "r2", "r3", "r4", "r5"]
     assert [result.err for result in results] == [""] * 20
+
+
+def test_an_exit_function_that_hangs(database: Database, tmp_path: Path) -> None:
+    """Telemetry that flushes for ever: SIGTERM ends the process, with the outcome the run had."""
+    body = "import atexit\natexit.register(lambda: (print('flushing'), time.sleep(60)))"
+    job = start_job("migrate", cwd=make_project(tmp_path, [body]), url=database.url)
+    assert job.stdout is not None
+    line = ""
+    while '"message": "flushing"' not in line:
+        line = job.stdout.readline()
+    job.terminate()
+    result = finish(job, 5)
+    assert (result.code, result.finished["outcome"]) == (0, "done")
+
+
+def test_a_run_killed_while_the_next_one_loads(database: Database, tmp_path: Path) -> None:
+    """The owner dies between the two locks of the next run: its backend is still ended before anything else."""
+    env = "import os, time\nif os.environ.get('SECOND'):\n    print('loading')\n    time.sleep(2)\n" + ENV
+    body = """
+        import os
+        if not os.environ.get('SECOND'):
+            op.execute('SET client_connection_check_interval = 0')
+            op.execute('SELECT pg_sleep(60)')
+    """
+    project = make_project(tmp_path, [sql("CREATE TABLE a (id int)")], env=env)
+    assert run_job("migrate", cwd=project, url=database.url).code == 0
+    add_revision(project, 2, body)
+    first = start_job("migrate", cwd=project, url=database.url)
+    [orphan] = until(lambda: sleeping(database))
+    second = start_job("migrate", cwd=project, url=database.url, env={"SECOND": "1"})
+    assert second.stdout is not None
+    line = ""
+    while '"message": "loading"' not in line:
+        line = second.stdout.readline()
+    first.kill()
+    result = finish(second)
+    assert result.code == 0 and [event["pid"] for event in result.events("orphan.ended")] == [orphan]
+    finish(first)

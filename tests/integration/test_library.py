@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,31 @@ def test_a_failure_is_an_exception_with_the_report(
         alembic_job.migrate(Settings(database_url=database.url))
     assert raised.value.exit_code == 23
     assert raised.value.report.applied == ("r1",)
+
+
+def test_two_databases_one_after_the_other(
+    new_database: Callable[[], Database], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program migrates a list of databases: each call reaches the one it names, and no descriptor stays open."""
+    monkeypatch.chdir(make_project(tmp_path, [sql("CREATE TABLE a (id int)")]))
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    databases = [new_database() for _ in range(3)]
+    opened = []
+    for database in databases:
+        assert alembic_job.migrate(Settings(database_url=database.url)).applied == ("r1",)
+        assert database.query("SELECT to_regclass('a') IS NOT NULL") == [(True,)]
+        opened.append(len(list(Path("/proc/self/fd").iterdir())))
+    assert opened[1] == opened[2]
+
+
+def test_a_url_that_the_project_ignores(
+    new_database: Callable[[], Database], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program names one database, the environment another: an error instead of the wrong database migrated."""
+    monkeypatch.chdir(make_project(tmp_path, [sql("CREATE TABLE a (id int)")]))
+    named, other = new_database(), new_database()
+    monkeypatch.setenv("DATABASE_URL", other.url)
+    with pytest.raises(JobError) as raised:
+        alembic_job.migrate(Settings(database_url=named.url))
+    assert raised.value.exit_code == 20
+    assert other.query("SELECT to_regclass('a') IS NULL") == [(True,)]

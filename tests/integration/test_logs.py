@@ -243,3 +243,23 @@ def test_finish_helper_sees_a_missing_last_line() -> None:
     process = subprocess.Popen(["echo", '{"event": "x"}'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with pytest.raises(AssertionError):
         _ = finish(process).finished
+
+
+def test_long_lines_hide_no_secret_and_stay_lines(database: Database, tmp_path: Path) -> None:
+    """A secret across the cut of a long line; a record longer than a pipe takes at once, beside a child that writes."""
+    body = """
+        import logging, os, subprocess
+        secret = op.get_bind().engine.url.password
+        for shift in range(0, 40, 7):
+            print("x" * (32768 - shift) + secret + "y" * 40000)
+        child = subprocess.Popen(["sh", "-c", "i=0; while [ $i -lt 3000 ]; do echo child; i=$((i+1)); done"])
+        for _ in range(20):
+            logging.getLogger("long").warning("z" * 200_000)
+        child.wait()
+    """
+    result = run_job("migrate", cwd=make_project(tmp_path, [body]), url=database.url)
+    assert result.code == 0
+    joined = "".join(event["message"] for event in result.events("output"))
+    assert database.server.password not in joined and database.server.password[:12] not in joined
+    assert len([event for event in result.events("log.record") if len(event["message"]) == 200_000]) == 20
+    assert joined.count("child") == 3000

@@ -298,3 +298,35 @@ def test_settings_in_the_ini_of_another_section(database: Database, tmp_path: Pa
     project = make_project(tmp_path / "p", [sql("SELECT 1")], ini=ini)
     assert migrate(project, database).finished["applied"] == ["r1"]
     assert not is_proven(migrate(project, database, "-n", "other"))
+
+
+def test_a_revision_added_while_a_run_works_is_not_recorded_as_applied(database: Database, project: Path) -> None:
+    """The scripts were read at the start; what came since belongs to the next run."""
+    add_revision(project, 2, sql("SELECT pg_sleep(1)"))
+    job = start_job("migrate", cwd=project, url=database.url)
+    until(lambda: database.query("SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(1)'"))
+    add_revision(project, 3, sql("CREATE TABLE late (id int)"))
+    assert finish(job).finished["applied"] == ["r1", "r2"]
+    until(lambda: age(database) > 10.5, 15)
+    assert migrate(project, database).finished["applied"] == ["r3"]
+
+
+def test_a_driver_imported_later_is_watched_too(settled: Database, project: Path) -> None:
+    """env.py asks by psycopg 3, which nobody had imported when the run began."""
+    env = project / "migrations" / "env.py"
+    env.write_text("import os, psycopg\npsycopg.connect(os.environ['DATABASE_URL']).close()\n" + env.read_text())
+    for _ in range(2):
+        assert not is_proven(migrate(project, settled))
+
+
+def test_the_look_is_bounded(settled: Database, project: Path) -> None:
+    """Somebody holds the version table: the short cut gives up soon, and SIGTERM ends the run that follows."""
+    holder = settled.connect()
+    with holder.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
+    job = start_job("migrate", cwd=project, url=settled.url)
+    assert job.stdout is not None
+    assert "job.started" in job.stdout.readline()
+    job.terminate()
+    assert finish(job, 10).code == 14
+    holder.close()

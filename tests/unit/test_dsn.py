@@ -85,3 +85,10 @@ def test_around_the_pooler() -> None:
     """A direct URL changes the place and keeps the login."""
     direct = dsn.parse("postgresql://u:p@pooler:6432/d").at(dsn.parse("postgresql://primary:5432"))
     assert direct.parameters == {"user": "u", "password": "p", "host": "primary", "port": "5432", "dbname": "d"}
+
+
+@pytest.mark.parametrize("url", ["postgresql://app:p@ssw0rd/x9Secret@127.0.0.1:5432/db", "postgresql://u:p/a@b/c@h/d"])
+def test_what_may_be_part_of_a_password_is_no_host(url: str) -> None:
+    """An unescaped @ and / together cannot be told apart: refused, never shown as host or database."""
+    with pytest.raises(dsn.MalformedUrl):
+        dsn.parse(url)

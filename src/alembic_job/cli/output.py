@@ -62,6 +62,7 @@ class JobOutput:
         self.command, self.run_id = command, run_id
         self.begun = time.monotonic()
         self._finish = threading.Lock()
+        self._ending: Report | None = None
         self._redactor = Redactor(known_secrets())
         self._resources = ExitStack()
         self.capture: Capture | None = None
@@ -85,13 +86,14 @@ class JobOutput:
 
         Exit functions that the project registered run before that line, so that nothing can follow it.
         """
-        if not self._finish.acquire(blocking=False):
-            threading.Event().wait()  # another thread is ending the process
         if run_exit_functions:
+            self._ending = report
             try:
                 atexit._run_exitfuncs()
             except BaseException as error:
                 self.log.warning("exit.failed", message=f"{type(error).__name__}: {error}")
+        if not self._finish.acquire(blocking=False):
+            threading.Event().wait()  # another thread is ending the process
         write = self._last.info if report.exit_code == 0 else self._last.error
         write("job.finished", **report.as_fields())
         if self.capture is not None:
@@ -102,6 +104,8 @@ class JobOutput:
 
     def leave(self, error: JobError, report: Report | None) -> NoReturn:
         """Ends the process from the watching thread, when the main one does not let go."""
+        if self._ending is not None:  # only the project's exit functions still run: the outcome is known
+            self.finish(self._ending, run_exit_functions=False)
         report = report or Report(self.command, self.run_id)
         report.duration_seconds = time.monotonic() - self.begun
         report.outcome, report.exit_code = error.outcome, error.exit_code

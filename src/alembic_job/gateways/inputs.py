@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import site
 import sys
 import sysconfig
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
 from alembic_job.fingerprint import Inputs
 
 _SPAWNING = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "pty.spawn")
+_DRIVERS = ("psycopg2", "psycopg", "asyncpg")
 _recorders: list[Recorder] = []
 _hook_installed = False
 
@@ -28,6 +32,9 @@ class Recorder:
         self._variables: set[str] = set()
         self.environ: dict[str, str] = {}
         self._paused = 0
+        self._begun = time.time()
+        self._trees: list[str] = []
+        self._names: list[str] = []
         self._ports: set[str] = set()
         self._stdlib = tuple(
             {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")} | {str(Path(__file__).parent.parent)}
@@ -45,12 +52,15 @@ class Recorder:
         self.environ = dict(os.environ)  # as it was before the project changed it
         self._environ_class = type(os.environ)
         os.environ.__class__ = _environ_noting(self, self._environ_class)
-        self._restore = [_counting(name, self) for name in ("psycopg2", "psycopg", "asyncpg")]
+        self._restore = [_counting(name, self) for name in _DRIVERS]
+        self._finder = _DriverFinder(lambda name: self._restore.append(_counting(name, self)))
+        sys.meta_path.insert(0, self._finder)
         return self
 
     def __exit__(self, *_: object) -> None:
         _recorders.remove(self)
         os.environ.__class__ = self._environ_class
+        sys.meta_path.remove(self._finder)
         for restore in self._restore:
             restore()
 
@@ -67,7 +77,21 @@ class Recorder:
         """A connection there is the database's."""
         self._ports.add(port)
 
-    def inputs(self, script_folders: list[str], files: list[str]) -> Inputs:
+    def begin(self, script_folders: list[str]) -> None:
+        """Notes what is in the script folders before it is read."""
+        self._trees = _outermost(str(Path(folder).absolute()) for folder in script_folders)
+        self._names = _names_below(self._trees)
+
+    def changed_meanwhile(self, inputs: Inputs) -> bool:
+        """True if a file was written, made or removed since it may have been read: the answer is then of neither state.
+
+        By the time of the last change of the inode, which no program can set; the clock it is taken from may lag by
+        one tick.
+        """
+        names = _names_below(inputs.trees)
+        return names != self._names or any(_changed_at(path) > self._begun - 0.02 for path in (*inputs.files, *names))
+
+    def inputs(self, files: list[str]) -> Inputs:
         """All that was read, as absolute paths; call it while the recorder is still open."""
         modules = [path for module in list(sys.modules.values()) if (path := _source(module))]
         project = {path for path in modules if not path.startswith((*self._stdlib, *self._sites))}
@@ -75,7 +99,7 @@ class Recorder:
         opened = {path for path in self._files if not path.startswith((*self._stdlib, *self._sites))}
         folders = {str(Path(path).parent) for path in project}
         folders |= {str(Path(folder).absolute()) for folder in sys.path if not folder.endswith(".zip")}
-        trees = _outermost(str(Path(folder).absolute()) for folder in script_folders)
+        trees = self._trees
         below = tuple(tree + "/" for tree in trees)
         homes = [Path(), *(Path(file).parent for file in files)]
         dotenv = {str(home.absolute() / ".env") for home in homes}
@@ -118,6 +142,46 @@ class Recorder:
             known = isinstance(address, tuple) and len(address) > 1 and str(address[1]) in self._ports
         if not known:
             self.doubts.add("the project connected to something that is not its database")
+
+
+class _DriverFinder(MetaPathFinder):
+    """Tells when a driver was imported, so that its `connect` can be watched from the first call."""
+
+    def __init__(self, imported: Callable[[str], None]) -> None:
+        self._imported = imported
+        self._busy = False
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name not in _DRIVERS or self._busy:
+            return None
+        self._busy = True
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self._busy = False
+        if spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def exec_module(module: Any) -> None:
+            execute(module)
+            self._imported(name)
+
+        setattr(spec.loader, "exec_module", exec_module)  # noqa: B010
+        return spec
+
+
+def _names_below(trees: list[str]) -> list[str]:
+    """The files below these folders, without byte code."""
+    walks = (walk for tree in trees for walk in os.walk(tree))
+    return sorted(f"{folder}/{name}" for folder, _, names in walks if "__pycache__" not in folder for name in names)
+
+
+def _changed_at(path: str) -> float:
+    try:
+        return Path(path).stat().st_ctime
+    except OSError:
+        return 0.0
 
 
 def _outermost(folders: Iterable[str]) -> list[str]:

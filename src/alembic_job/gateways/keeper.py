@@ -26,15 +26,32 @@ class Keeper:
         self._lost = lost
         self._look = look
         self._read, self._write = os.pipe()
+        self._discarded = False
         self._thread = threading.Thread(target=self._run, name="alembic-job-keeper", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Stops watching; the connection stays open."""
-        os.write(self._write, b"\0")
+        try:
+            os.write(self._write, b"\0")
+        except OSError:  # the thread has ended already
+            pass
         self._thread.join(timeout=1)
+        self.discard()
+
+    def discard(self) -> None:
+        """Gives up the pipe's end by which the thread is told to stop."""
+        if not self._discarded:
+            self._discarded = True
+            os.close(self._write)
 
     def _run(self) -> None:
+        try:
+            self._watch()
+        finally:
+            os.close(self._read)
+
+    def _watch(self) -> None:
         descriptor = self._connection.fileno()
         while True:
             ready, _, _ = select.select([self._read, descriptor], [], [], _EVERY)

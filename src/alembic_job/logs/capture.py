@@ -10,13 +10,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from typing import Any, NoReturn, TextIO
 
 from alembic_job.logs.lines import Redactor, encode, timestamp
 
-_EVENT, _SECRET, _END = b"E", b"S", b"Q"
-_LONGEST = 32_768  # bytes of captured text in one line of JSON
+_EVENT, _PART, _SECRET, _END = b"E", b"P", b"S", b"Q"
+_LONGEST = 32_768  # characters of captured text in one line of JSON
+_HELD_BACK = 1024  # bytes, longer than any spelling of a secret
+_FRAME = 4000  # bytes: what is below PIPE_BUF gets into the pipe in one piece, whoever else writes
 _BUSY = 0.004  # seconds
 _IDLE_EXIT = 137  # what a shell says of a process that was killed
 
@@ -27,6 +30,7 @@ class Capture:
     def __init__(self, redactor: Redactor, context: dict[str, Any]) -> None:
         """`context` are the fields every line carries (`run_id`); the writer needs them for captured text."""
         self._token = b"\x00" + os.urandom(6).hex().encode()
+        self._mutex = threading.Lock()
         self._stdout = os.dup(1)
         self._stderr = os.dup(2)
         read, self._pipe = os.pipe()
@@ -64,10 +68,13 @@ class Capture:
         sys.stdout, sys.stderr = self._streams
 
     def _send(self, kind: bytes, text: str) -> None:
-        data = self._token + kind + text.encode("utf-8", "backslashreplace") + b"\n"
+        data = text.encode("utf-8", "backslashreplace")
         try:
-            while data:
-                data = data[os.write(self._pipe, data) :]
+            with self._mutex:
+                while len(data) > _FRAME:
+                    os.write(self._pipe, self._token + _PART + data[:_FRAME] + b"\n")
+                    data = data[_FRAME:]
+                os.write(self._pipe, self._token + kind + data + b"\n")
         except BrokenPipeError:
             pass
 
@@ -91,6 +98,7 @@ class _Writer:
     def __init__(self, read: int, out: int, token: bytes, redactor: Redactor, context: dict[str, Any]) -> None:
         self.read, self.out, self.token, self.redactor, self.context = read, out, token, redactor, context
         self.partial = b""
+        self.parts = b""
         self.writable = True
         self.last = 0.0
 
@@ -115,8 +123,9 @@ class _Writer:
                 if self._line(line):
                     return
             if len(self.partial) > _LONGEST and self.token not in self.partial:
-                self._text(self.partial)
-                self.partial = b""
+                # The end is held back: a secret may have begun there.
+                self._text(self.partial[:-_HELD_BACK])
+                self.partial = self.partial[-_HELD_BACK:]
         self._text(self.partial)
         self._killed()
 
@@ -138,6 +147,10 @@ class _Writer:
         if not mark:
             return False
         kind, payload = rest[:1], rest[1:]
+        if kind == _PART:
+            self.parts += payload
+            return False
+        payload, self.parts = self.parts + payload, b""
         if kind == _EVENT:
             self._write(payload)
         elif kind == _SECRET:
@@ -146,10 +159,9 @@ class _Writer:
 
     def _text(self, data: bytes) -> None:
         for part in data.replace(b"\r", b"\n").split(b"\n"):
-            for start in range(0, len(part), _LONGEST):
-                message = part[start : start + _LONGEST].decode("utf-8", "backslashreplace").rstrip()
-                if message:
-                    self._emit("info", "output", message=self.redactor.text(message))
+            text = self.redactor.text(part.decode("utf-8", "backslashreplace").rstrip())  # before it is cut
+            for start in range(0, len(text), _LONGEST):
+                self._emit("info", "output", message=text[start : start + _LONGEST])
 
     def _killed(self) -> None:
         """The job ended without a word (SIGKILL, out of memory, a crash in C): say so in its place."""

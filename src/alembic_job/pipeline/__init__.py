@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -74,9 +75,10 @@ def _change(
             log.warning("job.skipped", reason=settings.skip)
             report.outcome = "skipped"
             return report
-        with Recorder() as recorder:
-            _export_url(settings)
+        with Recorder() as recorder, _exported_url(settings):
             project = open_project(settings, ("downgrade" if down else "upgrade", target), log)
+            folders = [project.script.dir, *(str(folder) for folder in project.script._version_locations)]
+            recorder.begin(folders)
             preflight.check_target_early(project, target)
             doing: dict[str, Any] = {"down": down, "identity": identity, "watch": watch, "log": log}
             backup = partial(_back_up, settings, log)
@@ -104,10 +106,21 @@ def _back_up(settings: Settings, log: Log, session: Session) -> None:
     back_up(settings, session.dsn, session.run.run_id, log)
 
 
-def _export_url(settings: Settings) -> None:
-    """Projects read DATABASE_URL themselves: one that came from a file or a flag is put there, if none is there yet."""
-    if settings.database_url is not None:
-        os.environ.setdefault("DATABASE_URL", settings.database_url)
+@contextmanager
+def _exported_url(settings: Settings) -> Iterator[None]:
+    """Projects read DATABASE_URL themselves: one that came from elsewhere is put there meanwhile, if none is there."""
+    missing = settings.database_url is not None and not os.environ.get("DATABASE_URL")
+    if not missing:
+        yield
+        return
+    before = os.environ.get("DATABASE_URL")
+    os.environ["DATABASE_URL"] = settings.database_url or ""
+    try:
+        yield
+    finally:
+        del os.environ["DATABASE_URL"]
+        if before is not None:
+            os.environ["DATABASE_URL"] = before
 
 
 def _record(run: Run, recorder: Recorder, request_key: str, log: Log) -> None:
@@ -134,9 +147,11 @@ def _record(run: Run, recorder: Recorder, request_key: str, log: Log) -> None:
 
 
 def _write_record(run: Run, recorder: Recorder, request_key: str, log: Log) -> None:
-    script, settings = run.project.script, run.settings
-    folders = [script.dir, *(str(folder) for folder in script._version_locations)]
-    inputs = recorder.inputs(folders, [str(run.project.file)])
+    settings = run.settings
+    inputs = recorder.inputs([str(run.project.file)])
+    if recorder.changed_meanwhile(inputs):
+        log.debug("shortcut.not_recorded", reasons=["files changed while the run read them"])
+        return
     record(
         run.sessions[0].connection,
         settings.history_schema,

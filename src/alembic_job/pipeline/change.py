@@ -16,7 +16,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from alembic_job.dsn import Dsn
-from alembic_job.errors import JobError, RunLocked, SettingsError
+from alembic_job.errors import JobError, MigrationFailed, RunLocked, SettingsError
 from alembic_job.gateways import engines, locks
 from alembic_job.gateways import postgres as pg
 from alembic_job.gateways.complaints import project_errors
@@ -100,6 +100,12 @@ class Run:
         except SystemExit as end:
             if end.code or self.current is not None:
                 raise
+        if self.current is not None:
+            raise MigrationFailed(
+                f"revision {self.current} failed, and env.py went on as if it had not",
+                hint="its error is in the lines above, if env.py printed it; let env.py raise it",
+                revision=self.current,
+            )
         self.in_project = False
         self._check()
 
@@ -192,14 +198,17 @@ class Run:
             self.watch.stop(lock_lost())
             raise Stop
         self._elsewhere(dsn)
+        # A fence without the run's own mark looks like an orphan's: first the mark, in that database, then the fence.
+        engines.execute(connection, f"SELECT pg_advisory_unlock_shared({locks.FENCE_CLASS}, {self.identity.key})")
         self._open(dsn)
+        engines.execute(connection, statement)
 
     def _elsewhere(self, dsn: Dsn) -> None:
         """The project connected to another database than the settings name: its own way wins, but not over a flag."""
         if not self.sessions:
             return
         message = f"the project connected to {dsn.redacted()}, not to {self.sessions[0].dsn.redacted()}"
-        if self.settings.origins["database_url"].startswith("flag"):
+        if self.settings.origins["database_url"].startswith(("flag", "argument")):
             raise SettingsError(message, hint="env.py has its own way to the database: give it the same URL")
         self.log.warning("database.another", message=message)
 

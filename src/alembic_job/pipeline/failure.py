@@ -59,12 +59,11 @@ def _own_error(error: BaseException) -> JobError:
     code = postgres.sqlstate(error)
     if code in _CODES:
         return _CODES[code](_text(error))
-    if isinstance(error, psycopg2.Error):
-        if postgres.is_connection_lost(error):
-            return errors.ConnectionLost(_text(error))
-        if isinstance(error, psycopg2.OperationalError) and code is None:
-            problem = postgres.connect_error(error)
-            return problem.kind(problem.message)
+    if postgres.is_connection_lost(error):
+        return errors.ConnectionLost(_text(error))
+    if isinstance(error, psycopg2.OperationalError) and code is None:
+        problem = postgres.connect_error(error)
+        return problem.kind(problem.message)
     lines = "".join(traceback.format_exception(error))
     return errors.Defect(_text(error), traceback=lines)
 
@@ -79,6 +78,10 @@ def _database_kind(error: BaseException, revision: str | None) -> type[JobError]
         return errors.LoginFailed
     if code == "3D000":
         return errors.LoginFailed
+    if revision is None and code is not None and (code in ("53300", "57P03") or code[:2] == "08"):
+        return errors.DatabaseUnreachable
+    if code in ("57P01", "57P02", "57P05", "25P03"):
+        return errors.ConnectionLost
     if revision is not None and postgres.is_connection_lost(error):
         return errors.ConnectionLost
     if revision is None and any(type(link).__name__ == "OperationalError" for link in postgres.chain(error)):

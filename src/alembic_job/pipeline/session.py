@@ -56,7 +56,8 @@ class Session:
         if not locks.try_lock(self.connection, key):
             self._release_database()
             acquire(self.connection, key, label, self.settings.run_lock_timeout, self.log)
-            clear_orphans(self.connection, self.settings.run_lock_timeout, self.log)
+        # Also where it was free: its owner may have been killed since the database's lock was taken.
+        clear_orphans(self.connection, self.settings.run_lock_timeout, self.log)
         self._tables.add(key)
         self._release_database()
         self.log.debug("lock.narrowed", lock=label)
@@ -99,6 +100,7 @@ class Session:
             self.watch.stop(lock_lost())
             return
         self.connection = connection
+        self._keeper.discard()
         self._keeper = self._keep()
         self.log.warning("lock.regained", message="the connection that held the lock was lost; it was taken anew")
 

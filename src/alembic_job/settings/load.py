@@ -58,8 +58,8 @@ class Settings:
         self.warnings: list[str] = []
         for setting in SETTINGS:
             value = setting.parse(setting.default) if setting.default is not None else None
+            self.origins[setting.name] = "argument" if setting.name in given else "default"
             setattr(self, setting.name, given.pop(setting.name, value))
-            self.origins[setting.name] = "default"
         if given:
             raise TypeError(f"unknown settings: {', '.join(sorted(given))}")
 
