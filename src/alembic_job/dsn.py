@@ -16,7 +16,6 @@ _LIBPQ = frozenset(
     "gsslib gssdelegation service target_session_attrs load_balance_hosts requirepeer".split()
 )
 _SSL_WORDS = {"true": "require", "false": "disable", "1": "require", "0": "disable"}
-SECRET_PARAMETERS = ("password", "sslpassword", "passfile")
 
 
 class MalformedUrl(ValueError):

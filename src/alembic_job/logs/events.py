@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any, Protocol, TextIO
 
@@ -59,7 +58,3 @@ def _logger(write: Callable[[str], None], level: str, processors: list[Any], bou
     # Bound at once: the lazy proxy would assemble the logger anew for every event.
     logger: Log = structlog.wrap_logger(_Sink(write), processors=processors, wrapper_class=wrapper).bind(**bound)
     return logger
-
-
-def stderr_is_terminal() -> bool:
-    return sys.stderr.isatty()

@@ -13,7 +13,6 @@ from alembic_job.gateways.complaints import project_errors
 from alembic_job.gateways.environment import application, look
 from alembic_job.gateways.project import Project, alembic_library, open_project
 from alembic_job.logs.events import Log
-from alembic_job.model import heads_text
 from alembic_job.pipeline.failure import classify
 from alembic_job.pipeline.other import database_of
 from alembic_job.settings import SETTINGS, Settings
@@ -146,4 +145,4 @@ def _guarded(project: Project, function: Any) -> Any:
         raise classify(error, project, None) from error
 
 
-__all__ = ["alembic_answer", "as_text", "heads_text", "show_settings", "status"]
+__all__ = ["alembic_answer", "as_text", "show_settings", "status"]

@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_WORDS_ON = frozenset(("on", "true", "yes", "1"))
-_WORDS_OFF = frozenset(("off", "false", "no", "0"))
 
 
 def duration(text: str) -> float:
@@ -36,16 +34,6 @@ def _sum_of_parts(rest: str) -> float:
 
 def _leading(text: str, allowed: str) -> str:
     return text[: len(text) - len(text.lstrip(allowed))]
-
-
-def boolean(text: str) -> bool:
-    """`on/off`, `true/false`, `yes/no`, `1/0`."""
-    word = text.strip().lower()
-    if word in _WORDS_ON:
-        return True
-    if word in _WORDS_OFF:
-        return False
-    raise ValueError("on or off")
 
 
 def one_of(*words: str) -> Callable[[str], str]:
