@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from alembic_job import pipeline
+from alembic_job.logs.events import hear
 from alembic_job.model import Report
 from alembic_job.settings import Settings
 from alembic_job.watch import Watch
@@ -17,14 +18,22 @@ def migrate(settings: Settings, *, log: Any = None) -> Report:
     own. The working directory is the project's, as for the `alembic` command; `settings.config_file` names its ini.
     Not for several threads at once: Alembic keeps its context in module globals. Raises `JobError`.
     """
+    log = _heard(log or _program_log())
     with Watch(settings.deadline, signals=False) as watch:
-        return pipeline.migrate(settings, log=log or _program_log(), watch=watch)
+        return pipeline.migrate(settings, log=log, watch=watch)
 
 
 def rollback(settings: Settings, target: str = "-1", *, log: Any = None) -> Report:
     """Downgrades to `target`: a revision id, `-N` for N steps, or `base`. Otherwise as `migrate`. Raises `JobError`."""
+    log = _heard(log or _program_log())
     with Watch(settings.deadline, signals=False) as watch:
-        return pipeline.rollback(settings, target, log=log or _program_log(), watch=watch)
+        return pipeline.rollback(settings, target, log=log, watch=watch)
+
+
+def _heard(log: Any) -> Any:
+    """The log, which is told of a password command's output too."""
+    hear(log, lambda secret: None)
+    return log
 
 
 def _program_log() -> Any:

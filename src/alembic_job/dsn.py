@@ -23,14 +23,24 @@ class MalformedUrl(ValueError):
 
 
 class Dsn:
-    """One database. `scheme` is the URL's, with the driver (`postgresql+asyncpg`); `parameters` are libpq's."""
+    """One database. `scheme` is the URL's, with the driver (`postgresql+asyncpg`); `parameters` are libpq's.
 
-    __slots__ = ("parameters", "query", "scheme")
+    Where there is a `password_command` its output is the password: see `gateways.password`.
+    """
 
-    def __init__(self, parameters: Mapping[str, str], scheme: str = "postgresql", query: str = "") -> None:
+    __slots__ = ("parameters", "password_command", "query", "scheme")
+
+    def __init__(
+        self,
+        parameters: Mapping[str, str],
+        scheme: str = "postgresql",
+        query: str = "",
+        password_command: tuple[str, ...] = (),
+    ) -> None:
         self.parameters = dict(parameters)
         self.scheme = scheme
         self.query = query
+        self.password_command = password_command
 
     @property
     def driver(self) -> str:
@@ -55,7 +65,33 @@ class Dsn:
 
     def at(self, other: Dsn) -> Dsn:
         """The same login at another server (around a pooler); other parts of the other URL win where given."""
-        return Dsn(self.parameters | other.parameters, self.scheme)
+        return Dsn(self.parameters | other.parameters, self.scheme, password_command=self.password_command)
+
+    def asking(self, command: tuple[str, ...]) -> Dsn:
+        """The same with a command for its password, which goes over one that is given."""
+        return Dsn(_without(self.parameters, "password"), self.scheme, self.query, command)
+
+    def is_login_of(self, other: Dsn, variables: Mapping[str, str]) -> bool:
+        """True if both lead to the same place as the same user; what is left out is in libpq's PG* variables."""
+        one, two = (_completed(dsn, variables) for dsn in (self, other))
+        users = {dsn.parameters.get("user", "") for dsn in (one, two)} - {""}
+        return _spread(one.place) == _spread(two.place) and len(users) < 2
+
+
+def _without(parameters: Mapping[str, str], name: str) -> dict[str, str]:
+    return {key: value for key, value in parameters.items() if key != name}
+
+
+def _completed(dsn: Dsn, variables: Mapping[str, str]) -> Dsn:
+    names = {"host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE", "user": "PGUSER"}
+    given = {key: variables[name] for key, name in names.items() if variables.get(name)}
+    return Dsn(given | dsn.parameters)
+
+
+def _spread(place: tuple[str, str, str]) -> tuple[str, str, str]:
+    """With a port for each of several hosts."""
+    hosts, ports = place[0].split(","), place[1].split(",")
+    return place[0], ",".join(ports * len(hosts) if len(ports) == 1 else ports), place[2]
 
 
 def parse(url: str) -> Dsn:

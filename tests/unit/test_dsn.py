@@ -92,3 +92,26 @@ def test_what_may_be_part_of_a_password_is_no_host(url: str) -> None:
     """An unescaped @ and / together cannot be told apart: refused, never shown as host or database."""
     with pytest.raises(dsn.MalformedUrl):
         dsn.parse(url)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("postgresql://a@h/d", "postgresql+asyncpg://a:x@h:5432/d?application_name=y", True),
+        ("postgresql://h/d", "postgresql://a@h/d", True),
+        ("postgresql://a@h/d", "postgresql://b@h/d", False),
+        ("postgresql://a@h/d", "postgresql://a@h/e", False),
+        ("postgresql://a@h/d", "postgresql://a@h:5433/d", False),
+        ("postgresql://a@h,i/d", "postgresql://a@/d?host=h:5432&host=i:5432", True),
+        ("postgresql://", "postgresql://user@host:5433/database", True),
+        ("postgresql://", "postgresql://host/database", True),
+        ("postgresql://", "postgresql://other/database", False),
+    ],
+)
+def test_the_same_login(one: str, other: str, same: bool) -> None:
+    """Who may be given the database's password: the same place as the same user, libpq's variables included."""
+    variables = (
+        {"PGHOST": "host", "PGPORT": "5433", "PGDATABASE": "database", "PGUSER": "user"} if one[-1] == "/" else {}
+    )
+    assert dsn.parse(one).is_login_of(dsn.parse(other), variables) is same
+    assert dsn.parse(other).is_login_of(dsn.parse(one), variables) is same

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from alembic_job import dsn as dsns
+from alembic_job import termination
 from alembic_job.errors import Defect, JobError
 from alembic_job.logs.bridge import bridged
 from alembic_job.logs.capture import Capture
-from alembic_job.logs.events import Log, json_log, text_log
+from alembic_job.logs.events import Log, hear, json_log, text_log
 from alembic_job.logs.lines import Redactor
 from alembic_job.model import Report
 
@@ -58,8 +59,11 @@ def secrets_of(url: str) -> list[str]:
 class JobOutput:
     """The output of a job command, from its first line to `job.finished` and the end of the process."""
 
-    def __init__(self, command: str, run_id: str, log_format: str | None, level: str) -> None:
+    def __init__(
+        self, command: str, run_id: str, log_format: str | None, level: str, termination_log: str | None = None
+    ) -> None:
         self.command, self.run_id = command, run_id
+        self._termination_log = str(Path(termination.path(termination_log)).absolute())  # the project may go elsewhere
         self.begun = time.monotonic()
         self._finish = threading.Lock()
         self._ending: Report | None = None
@@ -74,6 +78,7 @@ class JobOutput:
             self.log = text_log(sys.stdout, self._redactor, level, run_id=run_id)
             self._last = text_log(sys.stdout, self._redactor, "debug", run_id=run_id)
         self._resources.enter_context(bridged(self.log))
+        hear(self.log, self.learn_secret)
 
     def learn_secret(self, secret: str) -> None:
         """Masks this from now on, in our lines and in captured ones."""
@@ -94,13 +99,21 @@ class JobOutput:
                 self.log.warning("exit.failed", message=f"{type(error).__name__}: {error}")
         if not self._finish.acquire(blocking=False):
             threading.Event().wait()  # another thread is ending the process
+        fields = report.as_fields()
+        self._write_termination_log(fields)
         write = self._last.info if report.exit_code == 0 else self._last.error
-        write("job.finished", **report.as_fields())
+        write("job.finished", **fields)
         if self.capture is not None:
             self.capture.close()
         else:
             sys.stdout.flush()
         os._exit(report.exit_code)
+
+    def _write_termination_log(self, fields: dict[str, Any]) -> None:
+        """Before the last line: whoever reads that may be slow."""
+        text = termination.text(self._redactor.event(fields), self.run_id)
+        if problem := termination.write(self._termination_log, text):
+            self.log.debug("termination_log.failed", path=self._termination_log, reason=problem)
 
     def leave(self, error: JobError, report: Report | None) -> NoReturn:
         """Ends the process from the watching thread, when the main one does not let go."""
@@ -149,5 +162,8 @@ def question_log(**bound: Any) -> tuple[Log, Redactor]:
         print(line, file=sys.stderr, flush=True)
 
     if wants_json(None) and not sys.stderr.isatty():
-        return json_log(write, redactor, "warning", **bound), redactor
-    return text_log(sys.stderr, redactor, "warning", **bound), redactor
+        log = json_log(write, redactor, "warning", **bound)
+    else:
+        log = text_log(sys.stderr, redactor, "warning", **bound)
+    hear(log, redactor.add)
+    return log, redactor

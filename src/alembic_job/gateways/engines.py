@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from alembic_job.dsn import Dsn
+from alembic_job.gateways.postgres import forget, is_refused, with_password
 
 _NAMES = {"database": "dbname", "ssl": "sslmode"}
 
@@ -16,7 +17,10 @@ class EngineHooks(Protocol):
     """What a run does with the project's connections; all of it may raise, and so end the run."""
 
     def connecting(self, dsn: Dsn) -> Dsn:
-        """Before the project connects: the place, or another that it shall connect to instead."""
+        """Before the project connects: the place, or another that it shall connect to instead.
+
+        If it has a `password_command` it has that command's password too.
+        """
 
     def connected(self, connection: Any, dsn: Dsn) -> None:
         """After the project has connected, before it can do anything: `connection` is the driver's."""
@@ -28,29 +32,96 @@ class EngineHooks(Protocol):
 @contextmanager
 def hooked(hooks: EngineHooks) -> Iterator[None]:
     """While it is open, every engine in this process calls the hooks."""
-    from sqlalchemy import event
-    from sqlalchemy.engine import Engine
+    logins = _Logins()
 
-    def do_connect(dialect: Any, _record: Any, args: Any, parameters: dict[str, Any]) -> None:
-        if dialect.name == "postgresql":
-            before = place_of(args, parameters)
-            after = hooks.connecting(before)
-            if after.place != before.place:
-                _redirect(parameters, after)
+    def do_connect(dialect: Any, _record: Any, args: Any, parameters: dict[str, Any]) -> Any:
+        if dialect.name != "postgresql":
+            return None
+        before = logins.seen(place_of(args, parameters))
+        after = hooks.connecting(before)
+        if after.place != before.place:
+            _redirect(parameters, after)
+        if not after.password_command:
+            return None
+        logins.give(parameters, after)
+        if [*dialect.dispatch.do_connect][-1] is not do_connect:  # others of the project's have a say after us
+            return None
+        try:
+            return dialect.connect(*args, **parameters)
+        except Exception as error:
+            if not logins.give_anew(parameters, after, error, lambda: hooks.connecting(before)):
+                raise
+        return dialect.connect(*args, **parameters)
 
     def connect(connection: Any, record: Any) -> None:
         dialect = _dialect_of(connection)
         if dialect:
-            hooks.connected(connection, _established(connection))
+            hooks.connected(connection, logins.seen(_established(connection)))
 
     def before_cursor_execute(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
         hooks.statement(statement)
 
-    listeners: list[tuple[str, Callable[..., Any]]] = [
-        ("do_connect", do_connect),
-        ("connect", connect),
-        ("before_cursor_execute", before_cursor_execute),
-    ]
+    with _listening(do_connect=do_connect, connect=connect, before_cursor_execute=before_cursor_execute):
+        yield
+
+
+@contextmanager
+def logged_in(login: Callable[[Dsn], Dsn]) -> Iterator[None]:
+    """While it is open, engines connect with the password that a command gives, where `login` adds one to a place."""
+    hooks = _Question(login)
+    with hooked(hooks):
+        yield
+
+
+class _Question:
+    """A question leaves the project's connections as they are, but for the password."""
+
+    def __init__(self, login: Callable[[Dsn], Dsn]) -> None:
+        self._login = login
+
+    def connecting(self, dsn: Dsn) -> Dsn:
+        return with_password(self._login(dsn))
+
+    def connected(self, connection: Any, dsn: Dsn) -> None:
+        pass
+
+    def statement(self, sql: str) -> None:
+        pass
+
+
+class _Logins:
+    """The passwords that commands gave to engines; SQLAlchemy keeps them among the next connection's arguments."""
+
+    def __init__(self) -> None:
+        self._commands: dict[str, tuple[str, ...]] = {}
+
+    def seen(self, dsn: Dsn) -> Dsn:
+        """A place with its command instead of a password that came from one."""
+        return dsn.asking(self._commands[dsn.password]) if dsn.password in self._commands else dsn
+
+    def give(self, parameters: dict[str, Any], dsn: Dsn) -> None:
+        self._commands[dsn.password] = dsn.password_command
+        parameters["password"] = dsn.password
+
+    def give_anew(
+        self, parameters: dict[str, Any], refused: Dsn, error: BaseException, again: Callable[[], Dsn]
+    ) -> bool:
+        """After a failed attempt: true if the password was refused, and the command now gives another."""
+        if not is_refused(error):
+            return False
+        forget(refused)
+        dsn = again()
+        self.give(parameters, dsn)
+        return dsn.password != refused.password
+
+
+@contextmanager
+def _listening(**functions: Callable[..., Any]) -> Iterator[None]:
+    """While it is open, these are called at events of the class `Engine`."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    listeners = functions.items()
     for name, function in listeners:
         event.listen(Engine, name, function)
     try:

@@ -101,7 +101,7 @@ def _temporary(path: Path) -> Iterator[Path]:
 
 def _write(found: programs.Programs, dsn: Dsn, partial: Path) -> None:
     argv = [found.path("pg_dump"), "--format=custom", "--no-password", f"--file={partial}"]
-    done = programs.run(argv, dsn)
+    done = programs.run(argv, postgres.with_password(dsn))
     if done.returncode != 0:
         raise _dump_error(done.stderr)
 

@@ -16,19 +16,72 @@ _KEEPALIVE = {"keepalives_idle": "10", "keepalives_interval": "5", "keepalives_c
 _UNBOUNDED = ("idle_session_timeout", "idle_in_transaction_session_timeout", "statement_timeout", "transaction_timeout")
 
 
-def connect(dsn: Dsn, application_name: str, timeout: float = 10) -> Connection:
+def connect(dsn: Dsn, application_name: str, timeout: float = 10, *, hurry: bool = False) -> Connection:
     """Opens a connection of our own, in autocommit mode; `timeout` (seconds, at least 1) bounds each host's attempt.
 
-    Raises `psycopg2.OperationalError`; `connect_error` says what it means.
+    Where a command gives the password it is asked, or was a moment ago; in a `hurry` the last password will do, and the
+    command gets no more than `timeout`. Raises `psycopg2.OperationalError`; `connect_error` says what it means.
     """
-    parameters: dict[str, str] = {**_KEEPALIVE, "fallback_application_name": application_name[:63], **dsn.parameters}
-    parameters["connect_timeout"] = str(max(2, int(timeout)))
+    if not dsn.password_command:
+        return _connect(dsn.parameters, application_name, timeout)
+    from alembic_job.gateways import password
+
+    return password.used(
+        dsn.password_command,
+        lambda given: _connect({**dsn.parameters, "password": given}, application_name, timeout),
+        is_refused,
+        timeout if hurry else None,
+    )
+
+
+def with_password(dsn: Dsn) -> Dsn:
+    """The same with the password that its command gives now, for a driver or program of somebody else's."""
+    if not dsn.password_command:
+        return dsn
+    from alembic_job.gateways import password
+
+    given = {**dsn.parameters, "password": password.current(dsn.password_command)}
+    return Dsn(given, dsn.scheme, dsn.query, dsn.password_command)
+
+
+def forget(dsn: Dsn) -> None:
+    """A server refused the password that `with_password` gave: the next one is asked for anew."""
+    from alembic_job.gateways import password
+
+    password.forget(dsn.password_command, dsn.password)
+
+
+def _connect(login: dict[str, str], application_name: str, timeout: float) -> Connection:
+    parameters = dict(login)
     if "," in parameters.get("host", "") and "target_session_attrs" not in parameters:
         parameters["target_session_attrs"] = "read-write"
-    connection: Connection = psycopg2.connect("", **parameters)
-    connection.autocommit = True
+    connection = _attach(parameters, application_name, timeout)
     if not is_proxied(connection):
         unbound(connection)
+    return connection
+
+
+def attach(dsn: Dsn, application_name: str, timeout: float) -> Connection:
+    """Opens a connection as it comes, for one short look: nothing is asked or set, and any server will do.
+
+    Otherwise as `connect`.
+    """
+    if not dsn.password_command:
+        return _attach(dsn.parameters, application_name, timeout)
+    from alembic_job.gateways import password
+
+    return password.used(
+        dsn.password_command,
+        lambda given: _attach({**dsn.parameters, "password": given}, application_name, timeout),
+        is_refused,
+    )
+
+
+def _attach(login: dict[str, str], application_name: str, timeout: float) -> Connection:
+    parameters: dict[str, str] = {**_KEEPALIVE, "fallback_application_name": application_name[:63], **login}
+    parameters["connect_timeout"] = str(max(2, int(timeout)))
+    connection: Connection = psycopg2.connect("", **parameters)
+    connection.autocommit = True
     return connection
 
 
@@ -122,20 +175,33 @@ _CONNECT_PATTERNS: tuple[tuple[str, type[errors.JobError], str], ...] = (
 
 
 class ConnectProblem(NamedTuple):
-    """Why a connection could not be made: the error to end with, and a word for the log."""
+    """Why a connection could not be made: the error to end with, a word for the log, a hint if the error's is not it."""
 
     kind: type[errors.JobError]
     reason: str
     message: str
+    hint: str = ""
 
 
 def connect_error(error: BaseException) -> ConnectProblem:
     """Classifies a failed connection attempt; what is not known counts as unreachable, which is tried again."""
     message = " ".join(str(error).split())
+    if isinstance(error, errors.JobError):  # gateways.password
+        refused = isinstance(error, errors.LoginFailed)
+        end: type[errors.JobError] = errors.LoginFailed if refused else errors.DatabaseUnreachable
+        return ConnectProblem(end, "password command", message, error.hint)
     for pattern, kind, reason in _CONNECT_PATTERNS:
         if re.search(pattern, message):
             return ConnectProblem(kind, reason, message)
     return ConnectProblem(errors.DatabaseUnreachable, "unreachable", message)
+
+
+def is_refused(error: BaseException) -> bool:
+    """True if a server refused the login, in whichever driver's words."""
+    if isinstance(error, errors.JobError):
+        return False
+    code = sqlstate(error)
+    return code[:2] == "28" if code else connect_error(error).reason == "login refused"
 
 
 def sqlstate(error: BaseException) -> str | None:

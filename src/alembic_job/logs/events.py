@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, TextIO
+from typing import Any, NamedTuple, Protocol, TextIO
 
 from alembic_job.logs.lines import Redactor, encode, timestamp
 
@@ -17,6 +17,26 @@ class Log(Protocol):
     def info(self, event: str, **fields: Any) -> Any: ...
     def warning(self, event: str, **fields: Any) -> Any: ...
     def error(self, event: str, **fields: Any) -> Any: ...
+
+
+class Ear(NamedTuple):
+    """Who is told what comes from below all rooms, where nobody hands a log down: the password command."""
+
+    log: Log
+    learn_secret: Callable[[str], None]
+
+
+_ears: list[Ear] = []
+
+
+def hear(log: Log, learn_secret: Callable[[str], None]) -> None:
+    """From now on such things are told to these."""
+    _ears[:] = [Ear(log, learn_secret)]
+
+
+def heard() -> Ear | None:
+    """Who listens, if anybody does."""
+    return _ears[0] if _ears else None
 
 
 class _Sink:

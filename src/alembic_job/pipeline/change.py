@@ -81,14 +81,17 @@ class Run:
     def execute(self) -> None:
         """Runs the project's migrations to the end. Raises `JobError`s, `Stop`, or whatever env.py raises."""
         if dsn := self.settings.own():
-            self._open(dsn)
+            with self._recorder.paused():
+                self._open(dsn)
         engines.map_plain_scheme()
         with engines.hooked(self):
             self._load()
         if self._after_wanted and self.settings.after:
             commands.run("after", self.settings.after, self.log)
         for session in self.sessions:
-            with closing(session.fresh()) as connection:
+            with self._recorder.paused():
+                fresh = session.fresh()
+            with closing(fresh) as connection:
                 self._read_back(session, connection)
                 self._verify(session, connection)
 
@@ -132,7 +135,7 @@ class Run:
     def look(self) -> None:
         """Reads back, on fresh connections, what was really committed; sets each change's `after` and `done`."""
         for session in self.sessions:
-            with closing(session.fresh()) as connection:
+            with closing(session.fresh(hurry=True)) as connection:
                 self._read_back(session, connection)
 
     def _read_back(self, session: Session, connection: Connection) -> None:
@@ -177,11 +180,12 @@ class Run:
         self._learn_secret(dsn.password)
         self._recorder.expect_port(dsn.place[1])
         database, direct = self.settings.database, self.settings.direct
+        dsn = self.settings.login(dsn)
         if direct is not None and database is not None and dsn.place == database.place:
-            return Dsn(dsn.parameters | direct.parameters)
-        if not self.sessions and dsn.parameters.get("host"):
+            dsn = Dsn(dsn.parameters | direct.parameters, password_command=dsn.password_command)
+        elif not self.sessions and dsn.parameters.get("host"):
             self._open(dsn)
-        return dsn
+        return pg.with_password(dsn)
 
     def connected(self, connection: Any, dsn: Dsn) -> None:
         """The fence: every connection the project works on can be told from an orphan, and stopped."""

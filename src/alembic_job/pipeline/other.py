@@ -67,5 +67,5 @@ def database_of(settings: Settings) -> Dsn:
     except SettingsError:
         url = None
     if url and url.startswith("postgres"):
-        return parse_url(url, "alembic.ini sqlalchemy.url")
+        return settings.login(parse_url(url, "alembic.ini sqlalchemy.url"))
     raise SettingsError("no database given", hint="set DATABASE_URL, or libpq's PGHOST and PGDATABASE")

@@ -8,7 +8,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from alembic_job.dsn import Dsn
-from alembic_job.errors import MigrationFailed
+from alembic_job.errors import JobError, MigrationFailed
 from alembic_job.gateways import locks, postgres
 from alembic_job.gateways.keeper import Keeper
 from alembic_job.identity import Identity, key_of
@@ -30,7 +30,8 @@ class Session:
         )
         check_pooler(self.connection, dsn, log)
         self.identity = postgres.identity(self.connection)
-        self._control: Connection | None = None
+        # A password command may take longer than a signal may: who has one keeps a connection ready for that.
+        self._control: Connection | None = self.fresh() if dsn.password_command else None
         self._control_mutex = threading.Lock()
         locks.announce_run(self.connection, identity.key)
         self._self_waits = 0
@@ -67,16 +68,24 @@ class Session:
             locks.unlock(self.connection, locks.DATABASE_KEY)
             self._database_held = False
 
-    def fresh(self) -> Connection:
-        """A new connection of our own; the caller closes it. Raises `psycopg2.OperationalError`."""
-        return postgres.connect(self.dsn, self.run.application_name)
+    def fresh(self, *, hurry: bool = False) -> Connection:
+        """A new connection of our own; the caller closes it. Raises `psycopg2.OperationalError`.
+
+        In a `hurry` the last password will do, where a command gives it.
+        """
+        return postgres.connect(self.dsn, self.run.application_name, hurry=hurry)
 
     def stop_work(self, terminate: bool) -> None:
         """Cancels or ends, from any thread, what the run's work connections execute here."""
         with self._control_mutex:
             if self._control is None:
-                self._control = postgres.connect(self.dsn, self.run.application_name, timeout=2)
-            locks.stop_work(self._control, self.run.key, terminate)
+                self._control = postgres.connect(self.dsn, self.run.application_name, timeout=2, hurry=True)
+            try:
+                locks.stop_work(self._control, self.run.key, terminate)
+            except psycopg2.Error:
+                self._control.close()
+                self._control = None  # a new one at the next try
+                raise
 
     def _keep(self) -> Keeper:
         return Keeper(self.connection, self._regain, self._look_for_self_waits)
@@ -90,13 +99,13 @@ class Session:
         if self._closed:
             return
         try:
-            connection = self.fresh()
+            connection = self.fresh(hurry=True)
             locks.announce_run(connection, self.run.key)
             keys = [*self._tables, *([locks.DATABASE_KEY] if self._database_held else [])]
             if not all(locks.try_lock(connection, key) for key in keys):
                 connection.close()
                 raise psycopg2.OperationalError
-        except psycopg2.Error:
+        except (psycopg2.Error, JobError):
             self.watch.stop(lock_lost())
             return
         self.connection = connection

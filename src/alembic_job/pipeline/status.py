@@ -23,7 +23,7 @@ def status(settings: Settings, log: Log) -> dict[str, Any]:
     project = open_project(settings, ("current",), log)
     heads = project.heads()
     engines.map_plain_scheme()
-    found = _guarded(project, lambda: look(project, settings.tag))
+    found = _guarded(project, settings, lambda: look(project, settings.tag))
     tables = [_table(project, heads, *entry) for entry in found]
     return {
         "heads": sorted(heads),
@@ -131,14 +131,15 @@ def alembic_answer(settings: Settings, log: Log, name: str, command: list[str], 
         with application(project) if name == "current" or arguments.get("indicate_current") else nullcontext():
             getattr(alembic.command, name)(project.config, **arguments)
 
-    _guarded(project, run)
+    _guarded(project, settings, run)
     return project.config.stdout.getvalue().rstrip("\n")
 
 
-def _guarded(project: Project, function: Any) -> Any:
+def _guarded(project: Project, settings: Settings, function: Any) -> Any:
     """Runs what loads env.py; its errors become ours."""
     try:
-        return function()
+        with engines.logged_in(settings.login) if settings.password_command else nullcontext():
+            return function()
     except JobError:
         raise
     except Exception as error:

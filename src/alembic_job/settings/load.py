@@ -29,6 +29,7 @@ class Settings:
 
     database_url: str | None
     database_direct_url: str | None
+    password_command: tuple[str, ...] | None
     config_file: str | None
     to: str | None
     section: str | None
@@ -37,6 +38,7 @@ class Settings:
     wait_timeout: float
     login_grace: float
     run_lock_timeout: float
+    migrations_timeout: float
     deadline: float | None
     transaction: str
     backup: str
@@ -51,6 +53,7 @@ class Settings:
     after: tuple[str, ...] | None
     log_format: str
     log_level: str
+    termination_log: str
     skip: str | None
 
     def __init__(self, **given: Any) -> None:
@@ -91,9 +94,9 @@ class Settings:
     def database(self) -> Dsn | None:
         """Where DATABASE_URL, or PG* variables in its absence, lead; `None` leaves it to the project."""
         if self.database_url is not None:
-            return parse_url(self.database_url, self.origins["database_url"])
+            return self._asking(parse_url(self.database_url, self.origins["database_url"]))
         if any(os.environ.get(name) for name in _LIBPQ_PLACE):
-            return Dsn({})
+            return self._asking(Dsn({}))
         return None
 
     @property
@@ -102,11 +105,25 @@ class Settings:
         if self.database_direct_url is None:
             return None
         url = parse_url(self.database_direct_url, self.origins["database_direct_url"])
-        return self.database.at(url) if self.database else url
+        return self._asking(self.database.at(url) if self.database else url)
 
     def own(self) -> Dsn | None:
         """Where the job's own connections go."""
         return self.direct or self.database
+
+    def login(self, dsn: Dsn) -> Dsn:
+        """A connection of the project's, with the password command if it leads to the database as the same user.
+
+        Where no DATABASE_URL names the database: also if it has no password of its own.
+        """
+        ours = [place for place in (self.database, self.direct) if place is not None]
+        unnamed = self.database_url is None and not dsn.password
+        if self.password_command and (unnamed or any(dsn.is_login_of(place, os.environ) for place in ours)):
+            return dsn.asking(self.password_command)
+        return dsn
+
+    def _asking(self, dsn: Dsn) -> Dsn:
+        return dsn.asking(self.password_command) if self.password_command else dsn
 
 
 def _find(setting: Setting, flags: Mapping[str, str], environ: Mapping[str, str]) -> tuple[str | None, str]:

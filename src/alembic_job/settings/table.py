@@ -44,6 +44,13 @@ SETTINGS: tuple[Setting, ...] = (
         True,
     ),
     Setting(
+        "password_command",
+        "MIGRATE_PASSWORD_COMMAND",
+        values.words,
+        None,
+        "A command whose output is the database's password, asked anew for new connections (no shell). It goes over a password in the URL.",
+    ),
+    Setting(
         "config_file",
         "ALEMBIC_CONFIG",
         values.plain,
@@ -72,6 +79,13 @@ SETTINGS: tuple[Setting, ...] = (
         "How long a refused login or a missing database is tried again, for services that create them late.",
     ),
     Setting("run_lock_timeout", "MIGRATE_RUN_LOCK_TIMEOUT", _D, "10m", "How long to wait for another runner."),
+    Setting(
+        "migrations_timeout",
+        "MIGRATE_MIGRATIONS_TIMEOUT",
+        _D,
+        "10m",
+        "How long wait-for-migrations waits for the database to be at what these scripts need.",
+    ),
     Setting(
         "deadline", "MIGRATE_DEADLINE", _D, None, "Bound for the whole run; every other budget is cut to what is left."
     ),
@@ -102,7 +116,7 @@ SETTINGS: tuple[Setting, ...] = (
         "MIGRATE_WHEN_AHEAD",
         values.one_of("fail", "tolerate"),
         "fail",
-        "The database holds a revision these scripts lack: fail with 28, or leave it and end with 0.",
+        "The database holds a revision these scripts lack: fail with 28, or leave it and end with 0. Unset, wait-for-migrations tolerates it.",
     ),
     Setting(
         "new_database",
@@ -149,6 +163,13 @@ SETTINGS: tuple[Setting, ...] = (
         values.one_of("debug", "info", "warning", "error"),
         "info",
         "Least level that is written.",
+    ),
+    Setting(
+        "termination_log",
+        "MIGRATE_TERMINATION_LOG",
+        values.plain,
+        "/dev/termination-log",
+        "Where a job command writes how it ended, in a few words. The default is written only where it exists: in a Kubernetes pod.",
     ),
     Setting("skip", "MIGRATE_SKIP", values.plain, None, "A reason: the run then ends with 0 and touches nothing."),
 )

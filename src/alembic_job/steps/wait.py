@@ -34,12 +34,16 @@ def wait_for_primary(dsn: Dsn, application_name: str, timeout: float, login_grac
     """
     begun = time.monotonic()
     budget = timeout  # a nearer deadline ends the run by itself
+    first_refused: float | None = None
 
     def give_up(state: tenacity.RetryCallState) -> bool:
+        nonlocal first_refused
         error = state.outcome.exception() if state.outcome else None
         refused = isinstance(error, _NotReady) and error.problem.kind is errors.LoginFailed
-        pause = state.upcoming_sleep or 0
-        return time.monotonic() - begun + pause > (min(login_grace, budget) if refused else budget)
+        then = time.monotonic() + (state.upcoming_sleep or 0)
+        if refused and first_refused is None:  # a server that came late, or a slow password command, took no grace
+            first_refused = time.monotonic()
+        return then - begun > budget or (refused and then - (first_refused or begun) > login_grace)
 
     def announce(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -121,4 +125,5 @@ def _check_again(
 
 
 def _give_up(problem: postgres.ConnectProblem, dsn: Dsn, waited: float) -> errors.JobError:
-    return problem.kind(f"{dsn.redacted()} after {waited:.1f} s: {problem.message}", reason=problem.reason)
+    message = f"{dsn.redacted()} after {waited:.1f} s: {problem.message}"
+    return problem.kind(message, hint=problem.hint, reason=problem.reason)
