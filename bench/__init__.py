@@ -1,1 +1,1 @@
-"""What the job costs beside bare Alembic: `python -m bench`."""
+"""What the job costs beside bare Alembic: `python -m bench`; what waiting pods cost: `python -m bench.waiting`."""

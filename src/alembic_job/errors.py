@@ -106,6 +106,10 @@ class DeadlineExceeded(JobError):
     hint = "what was committed is in `applied`; raise MIGRATE_DEADLINE, or find out what it waited for"
 
 
+class MigrationsAwaited(DeadlineExceeded):
+    """The database was not at what these scripts need within MIGRATE_MIGRATIONS_TIMEOUT."""
+
+
 class SettingsError(JobError):
     """A setting is missing or wrong."""
 

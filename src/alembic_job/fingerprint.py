@@ -18,10 +18,22 @@ except ImportError:  # pragma: no cover - other builds of Python
 
 _FORMAT = "1"
 _WITH_VALUE = frozenset(("-c", "--config", "-n", "--name", "-x", "--tag"))
+_WAITING = "wait-for-migrations"
+_WAITING_WITH_VALUE = frozenset(("--timeout", "--migrations-timeout", "--when-ahead", "--to"))
 _PREFIXES = ("MIGRATE_", "ALEMBIC_", "DATABASE_", "PG", "PYTHON", "LC_", "LANG", "VIRTUAL_ENV")
 # Read by nobody who reads them all: a pod's name must not send every pod down the slow path.
 VOLATILE = frozenset(("HOSTNAME", "PWD", "OLDPWD", "SHLVL", "_", "TERM", "COLUMNS", "LINES"))
 _UNSUITED = ("MIGRATE_SKIP", "MIGRATE_SKIP_FILE", "MIGRATE_TO_FILE", "MIGRATE_BEFORE_WHEN_FILE", "MIGRATE_HISTORY_FILE")
+# Settings that decide how a run goes, but not which revisions these scripts need nor where: the Job's pod and the
+# application's may differ in them. MIGRATE_TO is part of what is asked; where DATABASE_DIRECT_URL led, the record says.
+_INDIFFERENT = frozenset(
+    name + suffix
+    for name in "DATABASE_DIRECT_URL MIGRATE_TO MIGRATE_WAIT_TIMEOUT MIGRATE_LOGIN_GRACE MIGRATE_RUN_LOCK_TIMEOUT "
+    "MIGRATE_MIGRATIONS_TIMEOUT MIGRATE_DEADLINE MIGRATE_TRANSACTION MIGRATE_BACKUP MIGRATE_BACKUP_URL "
+    "MIGRATE_PG_BINDIR MIGRATE_WHEN_AHEAD MIGRATE_NEW_DATABASE MIGRATE_HISTORY MIGRATE_BEFORE MIGRATE_BEFORE_WHEN "
+    "MIGRATE_AFTER MIGRATE_LOG_FORMAT MIGRATE_LOG_LEVEL MIGRATE_PASSWORD_COMMAND MIGRATE_TERMINATION_LOG".split()
+    for suffix in ("", "_FILE")
+)
 
 
 class Inputs(NamedTuple):
@@ -40,19 +52,43 @@ def request_key(arguments: list[str], environ: dict[str, str] | os._Environ[str]
 
     `None` if it is of a kind that is never decided here.
     """
-    if not _is_plain(arguments) or any(environ.get(name) for name in _UNSUITED):
+    if not _is_plain(arguments) or _is_unsuited(environ):
         return None
     if environ.get("MIGRATE_BEFORE_WHEN", "pending").strip().lower() != "pending":
         return None
-    if environ.get("MIGRATE_HISTORY", "auto").strip().lower() == "off":
-        return None
     if any(sign in environ.get("MIGRATE_TO", "") for sign in "+-"):  # relative: the next one is another every time
         return None
+    return _key(arguments, environ, frozenset())
+
+
+def waiting_key(arguments: list[str], environ: dict[str, str] | os._Environ[str]) -> str | None:
+    """Names what `wait-for-migrations` wants to know, as a run of `migrate` that answers it records it: which target,
+    which project, which place; whatever else the two command lines and environments differ in.
+
+    `None` if it is of a kind that is never decided here.
+    """
+    asked = _asked(arguments, environ.get("MIGRATE_TO", "").strip())
+    if asked is None or _is_unsuited(environ):
+        return None
+    return _key([_WAITING, *asked], environ, _INDIFFERENT)
+
+
+def target_of(arguments: list[str], environ: dict[str, str] | os._Environ[str]) -> str:
+    """What a wait that has a key waits for: a revision, or `heads`."""
+    return (_asked(arguments, environ.get("MIGRATE_TO", "").strip()) or ["heads"])[-1]
+
+
+def _is_unsuited(environ: dict[str, str] | os._Environ[str]) -> bool:
+    off = environ.get("MIGRATE_HISTORY", "auto").strip().lower() == "off"
+    return off or any(environ.get(name) for name in _UNSUITED)
+
+
+def _key(words: list[str], environ: dict[str, str] | os._Environ[str], without: frozenset[str]) -> str:
     mark = blake2b(digest_size=20)
-    for text in (_FORMAT, __version__, sys.version, sys.prefix, os.getcwd(), *arguments):
+    for text in (_FORMAT, __version__, sys.version, sys.prefix, os.getcwd(), *words):
         _add(mark, text)
     for name in sorted(environ):
-        if name.startswith(_PREFIXES) and name != "PGPASSWORD":
+        if name.startswith(_PREFIXES) and name != "PGPASSWORD" and name not in without:
             _add(mark, f"{name}={_without_password(environ[name])}")
             if name.endswith("_FILE"):
                 _add(mark, _without_password(text_of(environ[name])))
@@ -65,16 +101,47 @@ def request_key(arguments: list[str], environ: dict[str, str] | os._Environ[str]
 
 def _is_plain(arguments: list[str]) -> bool:
     """`migrate` or `upgrade head`, with Alembic's own options at most."""
-    rest = []
-    skip = False
-    for argument in arguments:
-        if skip:
-            skip = False
-        elif argument in _WITH_VALUE:
-            skip = True
+    _, rest, whole = _parted(arguments, _WITH_VALUE)
+    return whole and rest in (["migrate"], ["upgrade"], ["upgrade", "head"], ["upgrade", "heads"])
+
+
+def _parted(arguments: list[str], with_value: frozenset[str]) -> tuple[list[tuple[str, str]], list[str], bool]:
+    """The options that have a value, the other words, and whether no value is missing."""
+    options: list[tuple[str, str]] = []
+    rest: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word in with_value:
+            value = next(words, None)
+            if value is None:
+                return options, rest, False
+            options.append((word, value))
         else:
-            rest.append(argument)
-    return not skip and rest in (["migrate"], ["upgrade"], ["upgrade", "head"], ["upgrade", "heads"])
+            rest.append(word)
+    return options, rest, True
+
+
+def _asked(arguments: list[str], to: str) -> list[str] | None:
+    """Alembic's own options and the target, of a run that answers or of a wait that asks; `None` for anything else.
+
+    All heads are the target where none is named: a run to `head` is recorded only if there is just one. A wait for
+    `head` is not decided here, since several heads are an error then.
+    """
+    options, rest, whole = _parted(arguments, _WITH_VALUE | _WAITING_WITH_VALUE)
+    if not whole or not rest:
+        return None
+    if rest == [_WAITING]:
+        target = dict(options).get("--to", to) or "heads"
+        if target == "head":
+            return None
+    elif _is_plain(arguments):
+        target = (rest[1] if len(rest) > 1 else "head") if rest[0] == "upgrade" else to or "head"
+        target = "heads" if target == "head" else target
+    else:
+        return None
+    if any(sign in target for sign in "+-"):
+        return None
+    return [*(word for pair in options if pair[0] in _WITH_VALUE for word in pair), target]
 
 
 def _distributions(folder: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from alembic_job.errors import JobError, UsageError
-from alembic_job.fingerprint import request_key
+from alembic_job.fingerprint import request_key, waiting_key
 
 
 def run(arguments: list[str], default: str | None = None) -> NoReturn:
@@ -19,9 +19,10 @@ def run(arguments: list[str], default: str | None = None) -> NoReturn:
     if default and arguments and arguments[0].startswith("-") and arguments[0] not in ("--help", "--version"):
         arguments = _with_default(arguments, default, set(cli.commands))
     try:
-        # What an earlier run proved is looked up under the same key: see `shortcut`.
-        key = request_key(arguments, os.environ)
-        code = cli.main(args=arguments, prog_name="alembic-job", standalone_mode=False, obj=key)
+        # What an earlier run proved is looked up under the same keys: see `shortcut`.
+        keys = request_key(arguments, os.environ), waiting_key(arguments, os.environ)
+        known = tuple(key for key in keys if key is not None)
+        code = cli.main(args=arguments, prog_name="alembic-job", standalone_mode=False, obj=known)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
@@ -39,15 +40,21 @@ def _with_default(arguments: list[str], default: str, commands: set[str]) -> lis
 
 def _usage(error: click.ClickException, arguments: list[str]) -> NoReturn:
     """A wrong command line: for a job command with JSON logs it ends as every run does."""
-    from alembic_job.cli.commands import JOB_COMMANDS
-    from alembic_job.cli.output import JobOutput, wants_json
+    from alembic_job import termination
+    from alembic_job.cli.commands import JOB_COMMANDS, cli
+    from alembic_job.cli.output import JobOutput, known_secrets, wants_json
     from alembic_job.identity import Identity
+    from alembic_job.logs.lines import Redactor
 
     command = next((word for word in arguments if word in JOB_COMMANDS), None)
     hint = f"see alembic-job {command or ''} --help".replace("  ", " ")
     if command and wants_json(None):
         output = JobOutput(command, Identity().run_id, None, "info")
         output.failed(UsageError(error.format_message(), hint=hint))
+    if command or not set(cli.commands).intersection(arguments):  # no question was asked
+        said = Redactor(known_secrets()).text(error.format_message())
+        fields = {"command": command, "outcome": UsageError.outcome, "exit_code": UsageError.exit_code}
+        termination.write(termination.path(), termination.text({**fields, "error": said, "hint": hint}))
     _say(error.format_message(), hint)
     sys.exit(UsageError.exit_code)
 

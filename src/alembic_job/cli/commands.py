@@ -14,7 +14,7 @@ from alembic_job import __version__
 from alembic_job.cli import options
 from alembic_job.errors import JobError, Refused, UsageError
 
-JOB_COMMANDS = ("migrate", "upgrade", "rollback", "downgrade", "backup", "wait-for-db")
+JOB_COMMANDS = ("migrate", "upgrade", "rollback", "downgrade", "backup", "wait-for-db", "wait-for-migrations")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,7 +43,7 @@ def _job(command: str, context: click.Context, given: dict[str, Any], function: 
     identity = Identity()
     level = given.get("log_level") or os.environ.get("MIGRATE_LOG_LEVEL") or "info"
     level = level if level in ("debug", "info", "warning", "error") else "info"
-    output = JobOutput(command, identity.run_id, given.get("log_format"), level)
+    output = JobOutput(command, identity.run_id, given.get("log_format"), level, given.get("termination_log"))
     # The watch is never left: until the process is gone a signal must not kill it without a last line.
     watch = Watch()
     watch.leave = lambda error: output.leave(error, watch.progress() if watch.progress else None)
@@ -69,7 +69,7 @@ def _job(command: str, context: click.Context, given: dict[str, Any], function: 
 @click.pass_context
 def migrate(context: click.Context, /, **given: Any) -> None:
     """Upgrade to head (or --to) and verify; the main job."""
-    _job("migrate", context, given, partial(_late("pipeline.migrate"), request_key=context.obj))
+    _job("migrate", context, given, partial(_late("pipeline.migrate"), request_keys=context.obj))
 
 
 @cli.command()
@@ -78,7 +78,7 @@ def migrate(context: click.Context, /, **given: Any) -> None:
 @click.pass_context
 def upgrade(context: click.Context, /, revision: str, **given: Any) -> None:
     """The same as migrate --to REVISION."""
-    _job("upgrade", context, {**given, "to": revision}, partial(_late("pipeline.migrate"), request_key=context.obj))
+    _job("upgrade", context, {**given, "to": revision}, partial(_late("pipeline.migrate"), request_keys=context.obj))
 
 
 def _rollback(command: str, context: click.Context, target: str, yes: bool, backup: bool, given: Any) -> NoReturn:
@@ -133,6 +133,18 @@ def downgrade(context: click.Context, /, revision: str, yes: bool, no_backup: bo
 def wait_for_db(context: click.Context, /, **given: Any) -> None:
     """Wait until the database is a writable primary."""
     _job("wait-for-db", context, given, _late("pipeline.other.wait_for_db"))
+
+
+@cli.command("wait-for-migrations")
+@click.option("--timeout", metavar="DURATION", help="the same as --migrations-timeout")
+@options.job()
+@click.pass_context
+def wait_for_migrations(context: click.Context, /, timeout: str | None, **given: Any) -> None:
+    """Wait until the database is at what these scripts need, or beyond it; for the application's init container."""
+    if timeout is not None and given["migrations_timeout"] is not None:
+        raise click.UsageError("--timeout and --migrations-timeout are the same")
+    given["migrations_timeout"] = given["migrations_timeout"] if timeout is None else timeout
+    _job("wait-for-migrations", context, given, _late("pipeline.waiting.wait_for_migrations"))
 
 
 @cli.command()

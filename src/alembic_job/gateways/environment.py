@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from alembic_job.errors import ProjectError
 from alembic_job.gateways.project import Project
@@ -15,6 +15,8 @@ from alembic_job.gateways.project import Project
 if TYPE_CHECKING:
     from alembic.runtime.environment import EnvironmentContext
     from alembic.runtime.migration import MigrationContext, RevisionStep
+
+Seen = TypeVar("Seen")
 
 
 class EnvironmentHooks(Protocol):
@@ -67,14 +69,33 @@ def run_env(project: Project, target: str, tag: str | None, transaction: str, ho
 
 def look(project: Project, tag: str | None) -> list[tuple[str, str | None, tuple[str, ...]]]:
     """Loads env.py without changing anything: (version table, its schema, heads in the database) per configuration."""
+
+    def read(context: MigrationContext) -> tuple[str, str | None, tuple[str, ...]]:
+        return context.version_table, context.version_table_schema, context.get_current_heads()
+
+    return visit(project, tag, read)
+
+
+def visit(
+    project: Project, tag: str | None, each: Callable[[MigrationContext], Seen], target: str | None = None
+) -> list[Seen]:
+    """Loads env.py without changing anything: what `each` makes of every configuration it comes to.
+
+    With a `target` env.py is told, where it asks, that it is an upgrade to there.
+    """
+    from alembic.operations import Operations
     from alembic.runtime.environment import EnvironmentContext
 
-    found: list[tuple[str, str | None, tuple[str, ...]]] = []
-    environment = EnvironmentContext(project.config, project.script, fn=lambda *_: [], tag=tag, dont_mutate=True)
+    found: list[Seen] = []
+    options: dict[str, Any] = {"tag": tag, "dont_mutate": True}
+    if target is not None:
+        options |= {"destination_rev": target, "as_sql": False}
+    environment = EnvironmentContext(project.config, project.script, fn=lambda *_: [], **options)
 
     def run(**_: Any) -> None:
         context = environment.get_context()
-        found.append((context.version_table, context.version_table_schema, context.get_current_heads()))
+        with Operations.context(context):  # some revisions use `op` while they are imported
+            found.append(each(context))
 
     _load(project, environment, run_migrations=run)
     return found

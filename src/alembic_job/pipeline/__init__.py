@@ -33,13 +33,13 @@ def migrate(
     watch: Watch,
     identity: Identity | None = None,
     learn_secret: Callable[[str], None] = lambda secret: None,
-    request_key: str | None = None,
+    request_keys: tuple[str, ...] = (),
 ) -> Report:
     """Waits for the database, locks it, backs it up if asked, upgrades, verifies. Raises `JobError` with `.report`.
 
-    `request_key` (see `fingerprint.request_key`) names the request, for recording that nothing is pending afterwards.
+    `request_keys` (see `fingerprint`) name the request, for recording that nothing is pending afterwards.
     """
-    return _change(settings, settings.to or "head", "migrate", False, log, watch, identity, learn_secret, request_key)
+    return _change(settings, settings.to or "head", "migrate", False, log, watch, identity, learn_secret, request_keys)
 
 
 def rollback(
@@ -64,7 +64,7 @@ def _change(
     watch: Watch,
     identity: Identity | None,
     learn_secret: Callable[[str], None],
-    request_key: str | None = None,
+    request_keys: tuple[str, ...] = (),
 ) -> Report:
     begun = time.monotonic()
     identity = identity or Identity()
@@ -75,7 +75,7 @@ def _change(
             log.warning("job.skipped", reason=settings.skip)
             report.outcome = "skipped"
             return report
-        with Recorder() as recorder, _exported_url(settings):
+        with Recorder() as recorder, exported_url(settings):
             project = open_project(settings, ("downgrade" if down else "upgrade", target), log)
             folders = [project.script.dir, *(str(folder) for folder in project.script._version_locations)]
             recorder.begin(folders)
@@ -85,8 +85,8 @@ def _change(
             run = Run(settings, project, target, **doing, backup=backup, learn_secret=learn_secret, recorder=recorder)
             watch.progress = partial(_so_far, report, run)
             run.execute()
-            if request_key is not None and settings.history != "off":
-                _record(run, recorder, request_key, log)
+            if request_keys and settings.history != "off":
+                _record(run, recorder, request_keys, log)
         return report
     except BaseException as error:
         watch.settle()
@@ -107,7 +107,7 @@ def _back_up(settings: Settings, log: Log, session: Session) -> None:
 
 
 @contextmanager
-def _exported_url(settings: Settings) -> Iterator[None]:
+def exported_url(settings: Settings) -> Iterator[None]:
     """Projects read DATABASE_URL themselves: one that came from elsewhere is put there meanwhile, if none is there."""
     missing = settings.database_url is not None and not os.environ.get("DATABASE_URL")
     if not missing:
@@ -123,7 +123,7 @@ def _exported_url(settings: Settings) -> Iterator[None]:
             os.environ["DATABASE_URL"] = before
 
 
-def _record(run: Run, recorder: Recorder, request_key: str, log: Log) -> None:
+def _record(run: Run, recorder: Recorder, request_keys: tuple[str, ...], log: Log) -> None:
     """Writes what the next run may rely on, unless the answer depended on more than could be noted."""
     doubts = set(recorder.doubts)
     if run.foreign_sql:
@@ -139,14 +139,14 @@ def _record(run: Run, recorder: Recorder, request_key: str, log: Log) -> None:
         return
     try:
         with recorder.paused():
-            _write_record(run, recorder, request_key, log)
+            _write_record(run, recorder, request_keys, log)
     except JobError:
         raise
     except Exception as error:  # what was migrated is migrated: the next run is only slower
         log.warning("shortcut.not_recorded", reasons=[f"{type(error).__name__}: {error}"])
 
 
-def _write_record(run: Run, recorder: Recorder, request_key: str, log: Log) -> None:
+def _write_record(run: Run, recorder: Recorder, request_keys: tuple[str, ...], log: Log) -> None:
     settings = run.settings
     inputs = recorder.inputs([str(run.project.file)])
     if recorder.changed_meanwhile(inputs):
@@ -156,7 +156,7 @@ def _write_record(run: Run, recorder: Recorder, request_key: str, log: Log) -> N
         run.sessions[0].connection,
         settings.history_schema,
         settings.history,
-        request_key,
+        request_keys,
         digest_of(inputs, recorder.environ),
         inputs,
         run.changes,

@@ -14,7 +14,7 @@ from alembic_job.gateways.postgres import query
 from alembic_job.logs.events import Log
 from alembic_job.model import Change
 
-_KEPT = 50  # records; images and settings alternate, but old ones must not pile up
+_KEPT = 100  # records; images and settings alternate, but old ones must not pile up
 _RACES = (
     psycopg2.errors.UniqueViolation,
     psycopg2.errors.DuplicateSchema,
@@ -27,13 +27,15 @@ def record(
     connection: Connection,
     schema: str,
     policy: str,
-    key: str,
+    keys: tuple[str, ...],
     digest: str,
     inputs: Inputs,
     changes: list[Change],
     log: Log,
 ) -> None:
-    """Writes the proof for a request. `policy` is MIGRATE_HISTORY: under `auto` a role that may not does without.
+    """Writes the proof for a request, under each of its keys.
+
+    `policy` is MIGRATE_HISTORY: under `auto` a role that may not does without.
 
     Raises `LoginFailed` (21) under `required`.
     """
@@ -47,7 +49,8 @@ def record(
     text = json.dumps({"inputs": inputs._asdict(), "tables": tables})
     try:
         _make(connection, schema)
-        _write(connection, schema, key, digest, text, changes[0].table.database)
+        for key in keys:
+            _write(connection, schema, key, digest, text, changes[0].table.database)
     except (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.ReadOnlySqlTransaction) as error:
         reason = " ".join(str(error).split())
         if policy == "required":

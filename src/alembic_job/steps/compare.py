@@ -1,0 +1,53 @@
+"""How far a database is from what these scripts need: pure functions of revisions and the rows of a version table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+
+class Need(NamedTuple):
+    """What the scripts need: `heads`, and of every revision they have what it builds upon.
+
+    `parents` are the down revisions and what a revision depends on; `down` the down revisions alone.
+    """
+
+    heads: tuple[str, ...]
+    parents: Mapping[str, tuple[str, ...]]
+    down: Mapping[str, tuple[str, ...]]
+
+
+class Distance(NamedTuple):
+    """`pending`: revisions needed that are not applied; `unknown`: rows that the scripts lack."""
+
+    pending: frozenset[str]
+    unknown: tuple[str, ...]
+
+
+def distance(need: Need, rows: Iterable[str]) -> Distance:
+    """Compares a version table's rows with what is needed.
+
+    Where a newer image has been, its revisions cannot be traced back: what is needed counts as part of them, but for
+    what follows a row that is known. Alembic replaces a row when a revision that follows it is applied, so while the
+    row stands, none is.
+    """
+    rows = tuple(rows)
+    unknown = tuple(sorted(row for row in rows if row not in need.parents))
+    known = [row for row in rows if row in need.parents]
+    missing = _closure(need.heads, need.parents) - _closure(known, need.parents)
+    if unknown:
+        standing = set(known)
+        missing = {revision for revision in missing if not standing.isdisjoint(_closure([revision], need.down))}
+    return Distance(frozenset(missing), unknown)
+
+
+def _closure(heads: Iterable[str], parents: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """These revisions with all that they build upon."""
+    seen: set[str] = set()
+    todo = list(heads)
+    while todo:
+        revision = todo.pop()
+        if revision not in seen and revision in parents:
+            seen.add(revision)
+            todo.extend(parents[revision])
+    return seen
