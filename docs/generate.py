@@ -1,4 +1,5 @@
-"""Writes the pages of docs/reference from the code's own tables: `python -m docs.generate`.
+"""Writes the pages of docs/reference from the code's own tables, and the chart's README from its values:
+`python -m docs.generate`.
 
 `tests/unit/test_docs.py` fails while a committed page differs from what is made here.
 """
@@ -13,7 +14,7 @@ import click
 from alembic_job.cli.commands import JOB_COMMANDS, cli
 from alembic_job.errors import Findings, JobError, exit_codes
 from alembic_job.settings import SETTINGS, Setting, values
-from docs import events
+from docs import chart, events
 
 REFERENCE = Path(__file__).with_name("reference")
 _NOTICE = "<!-- Made by `python -m docs.generate`: change the code's tables, not this page. -->\n\n"
@@ -46,8 +47,8 @@ each value comes from, and no secret.
 - An empty variable counts as unset.
 - Every variable can be given as a file: `…_FILE` names one that holds the value, e.g. `DATABASE_URL_FILE`. Setting both
   is an error. Secrets are {secrets}.
-  `MIGRATE_LOG_FORMAT` and `MIGRATE_LOG_LEVEL` are needed before any file is read, so these two are taken from flag and
-  environment alone.
+  `MIGRATE_LOG_FORMAT`, `MIGRATE_LOG_LEVEL` and `MIGRATE_TERMINATION_LOG` are needed before any file is read, so these
+  are taken from flag and environment alone.
 - A **duration** is written as people write it: `250ms`, `90s`, `5m`, `1h30m`; a plain number is seconds.
 - **Words** are split as by a shell, but no shell runs.
 - Where `DATABASE_URL` is unset, libpq's variables say where the database is (`PGHOST`, `PGPORT`, `PGDATABASE`,
@@ -119,14 +120,14 @@ before the command or after it:
 
 They write one JSON object a line on stdout ([events](events.md)), or text at a terminal, and end with an
 [exit code](exit-codes.md). Every [setting](settings.md) that has a flag is an option of each, but `--to` of `migrate`
-alone.
+and `wait-for-migrations` alone.
 
 {_commands(sorted(jobs, key=JOB_COMMANDS.index))}
 
 ## Questions
 
 Their answer alone goes to stdout, everything else to stderr. They change nothing and take no lock. Each takes
-`--database-url` and `--database-direct-url`.
+`--database-url`, `--database-direct-url` and `--password-command`.
 
 {_commands(sorted(questions))}
 """
@@ -200,6 +201,7 @@ def main() -> None:
     REFERENCE.mkdir(exist_ok=True)
     for name, text in pages().items():
         (REFERENCE / name).write_text(text, encoding="utf-8")
+    chart.main()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,147 @@
+{{/* A value as text: numbers of a values file come as floats, and 1000000 would be 1e+06. */}}
+{{- define "alembic-job.text" -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) -}}
+{{- int64 . -}}
+{{- else -}}
+{{- toString . -}}
+{{- end -}}
+{{- end }}
+
+{{/* Words as one text that the job splits as a shell would. */}}
+{{- define "alembic-job.shellWords" -}}
+{{- $quoted := list -}}
+{{- range . -}}
+{{- $word := include "alembic-job.text" . -}}
+{{- if regexMatch "^[A-Za-z0-9_@%+=:,./-]+$" $word -}}
+{{- $quoted = append $quoted $word -}}
+{{- else -}}
+{{- $quoted = append $quoted (printf "'%s'" (replace "'" "'\"'\"'" $word)) -}}
+{{- end -}}
+{{- end -}}
+{{- join " " $quoted -}}
+{{- end }}
+
+{{/* One variable with a value that is meant literally, (list NAME VALUE); none when the value is empty or null. A list
+becomes words as of a shell. Kubernetes takes $(X) for a reference and $$ for $, so each $ is doubled. */}}
+{{- define "alembic-job.literal" -}}
+{{- $value := index . 1 -}}
+{{- $text := "" -}}
+{{- if kindIs "slice" $value -}}
+{{- $text = include "alembic-job.shellWords" $value -}}
+{{- else if not (kindIs "invalid" $value) -}}
+{{- $text = include "alembic-job.text" $value -}}
+{{- end -}}
+{{- if $text }}
+- {{ dict "name" (index . 0) "value" (replace "$" "$$" $text) | toJson }}
+{{- end -}}
+{{- end }}
+
+{{/* The secrets that are given inline, as the data of the chart's own Secret; empty when there are none. */}}
+{{- define "alembic-job.inlineSecrets" -}}
+{{- range $key := list "url" "directUrl" "password" -}}
+{{- with get $.Values.database $key }}
+{{ $key }}: {{ b64enc . }}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* The keys of the Secret that comes from elsewhere: what it gives → its key. */}}
+{{- define "alembic-job.secretKeys" -}}
+{{- if or .Values.database.existingSecret .Values.externalSecret.enabled -}}
+{{- toJson .Values.database.existingSecretKeys -}}
+{{- end -}}
+{{- end }}
+
+{{/* Where the database is, and how to log in. */}}
+{{- define "alembic-job.databaseEnv" -}}
+{{- $database := .Values.database -}}
+{{- $keys := include "alembic-job.secretKeys" . | fromYaml -}}
+{{- $inline := include "alembic-job.inlineSecrets" . | fromYaml -}}
+{{- $variables := dict "url" "DATABASE_URL" "directUrl" "DATABASE_DIRECT_URL" "host" "PGHOST" "port" "PGPORT" "name" "PGDATABASE" "user" "PGUSER" "password" "PGPASSWORD" -}}
+{{- range $what, $variable := $variables -}}
+{{- $key := ternary $what (get $keys $what) (hasKey $inline $what) -}}
+{{- if $key }}
+- name: {{ $variable }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "alembic-job.secretName" $ | quote }}
+      key: {{ $key | quote }}
+{{- else if eq $what "host" -}}
+{{- include "alembic-job.literal" (list $variable (tpl $database.host $)) -}}
+{{- else -}}
+{{- include "alembic-job.literal" (list $variable (get $database $what)) -}}
+{{- end -}}
+{{- end -}}
+{{- include "alembic-job.literal" (list "PGSSLMODE" $database.sslMode) -}}
+{{- include "alembic-job.literal" (list "PGSSLROOTCERT" $database.sslRootCert) -}}
+{{- include "alembic-job.literal" (list "DATABASE_URL_FILE" $database.urlFile) -}}
+{{- include "alembic-job.literal" (list "DATABASE_DIRECT_URL_FILE" $database.directUrlFile) -}}
+{{- with $database.passwordFile -}}
+{{- include "alembic-job.literal" (list "MIGRATE_PASSWORD_COMMAND" (list "cat" .)) -}}
+{{- end -}}
+{{- include "alembic-job.literal" (list "MIGRATE_PASSWORD_COMMAND" $database.passwordCommand) -}}
+{{- end }}
+
+{{/* The job's settings for one of its runs, (dict "root" CONTEXT "run" RUN), where RUN is
+  migrate  in the Job, and in the application's init container in mode initContainer: bounded, with a backup
+  manual   by hand: with a backup, but bounded only if asked for
+  wait     in the application's init container
+  ask      in helm test */}}
+{{- define "alembic-job.settingsEnv" -}}
+{{- $values := .root.Values -}}
+{{- $wait := $values.waitForMigrations -}}
+{{- $settings := omit $values.migrations.settings "deadline" -}}
+{{- if eq .run "migrate" -}}
+{{- $_ := set $settings "deadline" (include "alembic-job.deadline" .root) -}}
+{{- else if eq .run "manual" -}}
+{{- $_ := set $settings "deadline" $values.migrations.settings.deadline -}}
+{{- else if eq .run "wait" -}}
+{{- $_ := set $settings "migrationsTimeout" $wait.timeout -}}
+{{- $_ := unset $settings "waitTimeout" -}}
+{{- $_ := set $settings "whenAhead" $wait.whenAhead -}}
+{{- end -}}
+{{- if eq $values.mode "initContainer" -}}
+{{- $_ := set $settings "whenAhead" (default $wait.whenAhead $settings.whenAhead) -}}
+{{- end -}}
+{{- if has .run (list "migrate" "manual") -}}
+{{- $_ := set $settings "backup" $values.backup.mode -}}
+{{- if $values.backup.existingClaim -}}
+{{- $_ := set $settings "backupUrl" $values.backup.mountPath -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $value := $settings -}}
+{{- include "alembic-job.literal" (list (printf "MIGRATE_%s" (snakecase $name | upper)) $value) -}}
+{{- end -}}
+{{- include "alembic-job.literal" (list "ALEMBIC_CONFIG" $values.migrations.alembicConfig) -}}
+{{- end }}
+
+{{/* All variables of a container, (dict "root" CONTEXT "run" RUN "extra" LIST). Of two with one name the later stays, as
+the kubelet would have it; the API server refuses both under server-side apply. */}}
+{{- define "alembic-job.env" -}}
+{{- $chart := printf "%s%s" (include "alembic-job.databaseEnv" .root) (include "alembic-job.settingsEnv" .) | fromYamlArray -}}
+{{- $all := concat $chart .root.Values.extraEnvVars (default list .extra) -}}
+{{- $last := dict -}}
+{{- range $place, $variable := $all -}}
+{{- $_ := set $last $variable.name $place -}}
+{{- end -}}
+{{- $kept := list -}}
+{{- range $place, $variable := $all -}}
+{{- if eq (get $last $variable.name) $place -}}
+{{- $kept = append $kept $variable -}}
+{{- end -}}
+{{- end -}}
+{{- with $kept -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end }}
+
+{{- define "alembic-job.envFrom" -}}
+{{- with .Values.extraEnvVarsCM }}
+- configMapRef:
+    name: {{ tpl . $ | quote }}
+{{- end }}
+{{- with .Values.extraEnvVarsSecret }}
+- secretRef:
+    name: {{ tpl . $ | quote }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,87 @@
+{{- define "alembic-job.provider" -}}
+{{- ternary .Values.hooks.provider "none" .Values.hooks.enabled -}}
+{{- end }}
+
+{{/* "true" where Helm, or Flux through Helm, runs the hooks. */}}
+{{- define "alembic-job.helmRunsHooks" -}}
+{{- if has (include "alembic-job.provider" .) (list "helm" "flux") -}}true{{- end -}}
+{{- end }}
+
+{{/* "true" where the Job is a resource of the release on its first install: a pre-install hook would wait for a database
+that comes only after it. Argo CD orders by waves and renders as if everything were an install. */}}
+{{- define "alembic-job.isFirstResource" -}}
+{{- if and (include "alembic-job.helmRunsHooks" .) (eq .Values.hooks.firstInstall "resource") .Release.IsInstall -}}
+true
+{{- end -}}
+{{- end }}
+
+{{- define "alembic-job.jobIsHook" -}}
+{{- if and (ne (include "alembic-job.provider" .) "none") (not (include "alembic-job.isFirstResource" .)) -}}true{{- end -}}
+{{- end }}
+
+{{/* The annotations that say when the Job runs. Never a rollback hook: Helm would run the older release's Job, with the
+older image, against the newer schema. */}}
+{{- define "alembic-job.jobHook" -}}
+{{- $hooks := .Values.hooks -}}
+{{- $provider := include "alembic-job.provider" . -}}
+{{- if eq $provider "argocd" -}}
+{{- include "alembic-job.argoHook" (dict "phase" $hooks.argocd.hook "wave" $hooks.argocd.wave) -}}
+{{- else if include "alembic-job.jobIsHook" . -}}
+helm.sh/hook: {{ ternary "pre-upgrade" "pre-install,pre-upgrade" (eq $hooks.firstInstall "resource") }}
+helm.sh/hook-weight: {{ $hooks.weight | int | quote }}
+helm.sh/hook-delete-policy: {{ $hooks.deletePolicy }}
+{{- if and $hooks.outputLogPolicy (eq $provider "helm") }}
+helm.sh/hook-output-log-policy: {{ $hooks.outputLogPolicy }}
+{{- end }}
+{{- end }}
+{{- if eq $provider "flux" }}
+kustomize.toolkit.fluxcd.io/force: enabled
+{{- end }}
+{{- end }}
+
+{{/* The annotations of what must be there before the Job: it comes earlier, and stays after it. */}}
+{{- define "alembic-job.prerequisiteHook" -}}
+{{- $hooks := .Values.hooks -}}
+{{- $provider := include "alembic-job.provider" . -}}
+{{- if eq $provider "argocd" -}}
+{{- $phase := ternary "PreSync" "" (eq $hooks.argocd.hook "PreSync") -}}
+{{- include "alembic-job.argoHook" (dict "phase" $phase "wave" (sub $hooks.argocd.wave 1)) -}}
+{{- else if include "alembic-job.helmRunsHooks" . -}}
+helm.sh/hook: pre-install,pre-upgrade
+helm.sh/hook-weight: {{ sub $hooks.weight 10 | quote }}
+helm.sh/hook-delete-policy: before-hook-creation
+{{- end }}
+{{- end }}
+
+{{/* (dict "phase" PHASE "wave" WAVE): without a phase an ordinary resource of that wave. Ordinary resources come only
+after PreSync, so what a PreSync hook needs is one, too. */}}
+{{- define "alembic-job.argoHook" -}}
+{{- if .phase -}}
+argocd.argoproj.io/hook: {{ .phase }}
+argocd.argoproj.io/hook-delete-policy: BeforeHookCreation
+{{ end -}}
+argocd.argoproj.io/sync-wave: {{ .wave | int | quote }}
+{{- end }}
+
+{{/* What `helm uninstall` does not remove: everything that is a hook of Helm's. */}}
+{{- define "alembic-job.hookLeftovers" -}}
+{{- $ours := list -}}
+{{- if include "alembic-job.helmRunsHooks" . -}}
+{{- if eq .Values.mode "job" -}}
+{{- $ours = append $ours (printf "job/%s" (include "alembic-job.fullname" .)) -}}
+{{- end -}}
+{{- if .Values.serviceAccount.create -}}
+{{- $ours = append $ours (printf "serviceaccount/%s" (include "alembic-job.serviceAccountName" .)) -}}
+{{- end -}}
+{{- if .Values.externalSecret.enabled -}}
+{{- $ours = append $ours (printf "externalsecret/%s" (include "alembic-job.ownSecretName" .)) -}}
+{{- end -}}
+{{- if or .Values.externalSecret.enabled (include "alembic-job.inlineSecrets" .) -}}
+{{- $ours = append $ours (printf "secret/%s" (include "alembic-job.secretName" .)) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.test.enabled (ne (include "alembic-job.provider" .) "argocd") -}}
+{{- $ours = append $ours (printf "pod/%s" (include "alembic-job.named" (list . "-migrated"))) -}}
+{{- end -}}
+{{- join " " $ours -}}
+{{- end }}

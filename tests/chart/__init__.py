@@ -1,0 +1,1 @@
+"""The Helm chart, without a cluster: rendered by a real Helm, validated against Kubernetes' own schemas."""
