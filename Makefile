@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-projects test-image bench lint docs lock clean
+.PHONY: help install demo test test-projects test-chart test-image test-cluster bench lint docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,13 @@ test-projects: $(STAMP) ## mlflow, optuna, 1,000 revisions, oldest and newest li
 test-image: $(STAMP) ## the image and compose.yaml on a real Docker engine (needs root and Docker)
 	$(BIN)/python -m pytest tests/image $(PYTEST_ARGS)
 
+test-chart: $(STAMP) ## the chart and the examples as rendered, and the helm-unittest suites (needs Go, or installs one)
+	$(BIN)/python -m pytest -n auto tests/chart tests/examples $(PYTEST_ARGS)
+	$(BIN)/python -m tests.chart.unittest
+
+test-cluster: $(STAMP) ## the chart on the Kubernetes cluster in KUBECONFIG, with Helm 3 and 4 (builds images: needs Docker)
+	$(BIN)/python -m pytest tests/cluster -n 4 --dist worksteal $(PYTEST_ARGS)
+
 bench: $(STAMP) ## alembic-job against bare alembic, interleaved, as ratios
 	$(BIN)/python -m bench
 
@@ -40,6 +47,7 @@ lint: $(STAMP) ## ruff, mypy --strict, hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy docs bench tests/chart tests/cluster tests/examples
 	$(BIN)/hadolint Dockerfile
 
 docs: $(STAMP) ## write the reference pages made from the code's tables
