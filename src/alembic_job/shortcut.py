@@ -15,14 +15,17 @@ from typing import Any, NamedTuple
 from alembic_job import __version__
 from alembic_job.fingerprint import Inputs, digest_of, request_key, target_of, text_of, waiting_key
 
+_PATIENCE = 4.0  # seconds for all queries; the ordinary way follows
+
 
 def decide(arguments: list[str], environ: os._Environ[str]) -> bool:
     """Decides the request if an earlier run proved the answer: writes its lines and returns true; else false."""
     level = environ.get("MIGRATE_LOG_LEVEL", "info")
     if level not in ("info", "debug") or not _wants_json(environ):
         return False
-    waiting = "wait-for-migrations" in arguments
-    key = waiting_key(arguments, environ) if waiting else request_key(arguments, environ)
+    key, waiting = request_key(arguments, environ), False
+    if key is None and "wait-for-migrations" in arguments:
+        key, waiting = waiting_key(arguments, environ), True
     url = environ.get("DATABASE_URL") or text_of(environ.get("DATABASE_URL_FILE", ""))
     if key is None or not (url or environ.get("PGHOST") or environ.get("PGDATABASE")):
         return False
@@ -82,8 +85,10 @@ def _recorded(key: str, parameters: dict[str, str], waiting: bool, environ: os._
         )
     except psycopg2.Error:
         return None
+    from alembic_job.patience import within
+
     try:
-        with connection.cursor() as cursor:
+        with within(_PATIENCE), connection.cursor() as cursor:
             # Bounded by the server itself; in the transaction only, since a pooler may hand the session on.
             cursor.execute("SET LOCAL statement_timeout = 2000; SET LOCAL lock_timeout = 1000")
             return _ask(cursor, key, waiting, environ)

@@ -44,7 +44,7 @@ def budgets(manifest: Manifest) -> tuple[float, int, int]:
     return deadline, manifest["spec"]["activeDeadlineSeconds"], pod["terminationGracePeriodSeconds"]
 
 
-@pytest.mark.parametrize("timeout", [61, 300, 3600, 1_000_000])
+@pytest.mark.parametrize("timeout", [101, 300, 3600, 1_000_000])
 def test_each_budget_is_below_the_next(timeout: int) -> None:
     """A try ends in order before Kubernetes ends the Job, and that before Helm gives up."""
     deadline, active, grace = budgets(job(merged(DATABASE, {"timeoutSeconds": timeout})))
@@ -195,6 +195,29 @@ def test_the_external_secret_is_the_one_that_is_read() -> None:
         assert reference == {"name": name, "key": "url"}
 
 
+def when_ahead(*values: dict[str, Any]) -> Any:
+    return environment(container(job(merged(DATABASE, *values)))).get("MIGRATE_WHEN_AHEAD")
+
+
+def test_an_ordinary_job_does_not_fail_a_rollback() -> None:
+    """`helm rollback` runs it again, with the older image: it leaves the newer schema, unless told otherwise."""
+    fail = {"migrations": {"settings": {"whenAhead": "fail"}}}
+    for hooks in ({"provider": "none"}, {"enabled": False}, {"firstInstall": "resource"}):
+        assert when_ahead({"hooks": hooks}) == "tolerate"
+        assert when_ahead({"hooks": hooks}, fail) == "fail"
+    for hooks in ({}, {"provider": "flux"}, {"provider": "argocd"}):
+        assert when_ahead({"hooks": hooks}) is None
+
+
+def test_only_what_is_asked_for_is_skipped() -> None:
+    """The Job skips, for the deploy's sake; whoever runs one by hand, or asks, means it."""
+    made = render(merged(DATABASE, {"migrations": {"settings": {"skip": "incident", "to": "r2"}}}))
+    for kind, skips in (("Job", True), ("CronJob", False), ("Pod", False)):
+        variables = environment(container(only(made, kind)))
+        assert ("MIGRATE_SKIP" in variables) == skips, kind
+        assert variables["MIGRATE_TO"] == "r2"
+
+
 def test_in_mode_init_container_there_is_no_job() -> None:
     """The pods migrate; by hand and test remain."""
     kinds = {manifest["kind"] for manifest in render(merged(DATABASE, {"mode": "initContainer"}))}
@@ -207,6 +230,7 @@ def test_a_run_by_hand_is_never_repeated_by_itself() -> None:
     spec = made["spec"]["jobTemplate"]["spec"]
     assert made["spec"]["suspend"] is True
     assert spec["backoffLimit"] == 0
+    assert made["spec"]["failedJobsHistoryLimit"] == made["spec"]["successfulJobsHistoryLimit"] == 20
     assert not {"podFailurePolicy", "activeDeadlineSeconds"} & set(spec)
     variables = environment(container(made))
     assert container(made)["args"] == ["status"]

@@ -105,3 +105,12 @@ def test_hook_annotations_are_not_overridden() -> None:
     [job] = [manifest for manifest in made if manifest["kind"] == "Job"]
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
     assert job["metadata"]["annotations"]["team"] == "shop"
+
+
+@pytest.mark.parametrize("number", ["1234", "1e3", "0x10", "true", "null"])
+def test_names_that_look_like_something_else_stay_text(number: str) -> None:
+    """In every manifest."""
+    given = {"fullnameOverride": number, "serviceAccount": {"name": number}}
+    for manifest in render(merged({"database": {"url": "postgresql://h/d"}}, given)):
+        assert isinstance(manifest["metadata"]["name"], str)
+        assert manifest["metadata"]["name"].startswith(number)

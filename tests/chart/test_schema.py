@@ -85,6 +85,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("manual.schedule", "0 * * * *", "there is no schedule"),
     ("manual.args", [], "args"),
     ("serviceAccount.automount", True, "the token is never mounted"),
+    ("serviceAccount.name", "My_Robot", "name"),
+    ("fullnameOverride", "shop.-schema", "fullnameOverride"),
     ("commonLabels", {"team": "two words"}, "team"),
     ("podAnnotations", {"port": 8080}, "port"),
     ("openshift", "maybe", "auto"),
@@ -156,7 +158,23 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"migrations": {"settings": {"deadline": "4m10s"}}}, "migrations.settings.deadline (4m10s) must be at least 20"),
     ({"migrations": {"settings": {"deadline": 246}}}, "migrations.settings.deadline (246) must be at least 20"),
     ({"migrations": {"settings": {"deadline": 0}}}, "leave a run no time"),
+    (
+        {"timeoutSeconds": 90},
+        "migrations.settings.waitTimeout (40s) must be below the bound of one try (30s), which follows from",
+    ),
+    (
+        {"migrations": {"settings": {"deadline": "1m", "waitTimeout": 60}}},
+        "migrations.settings.waitTimeout (60) must be below migrations.settings.deadline (1m)",
+    ),
     ({"extraEnvVars": [{"name": "MIGRATE_DEADLINE", "value": "1h"}]}, "use migrations.settings.deadline"),
+    ({"extraEnvVars": [{"name": "MIGRATE_BACKUP", "value": "off"}]}, "MIGRATE_BACKUP: use backup.mode"),
+    ({"extraEnvVars": [{"name": "MIGRATE_BACKUP_URL", "value": "/b"}]}, "MIGRATE_BACKUP_URL: use backup.existingClaim"),
+    ({"migrations": {"args": ["migrate", "--to", "r2"]}}, "migrations.args holds --to: use migrations.settings.to"),
+    ({"migrations": {"args": ["migrate", "--to=r2"]}}, "migrations.args holds --to: use migrations.settings.to"),
+    ({"migrations": {"args": ["migrate", "--deadline", "1h"]}}, "use migrations.settings.deadline"),
+    ({"migrations": {"args": ["migrate", "--when-ahead=fail"]}}, "use migrations.settings.whenAhead"),
+    ({"migrations": {"args": ["migrate", "--backup", "off"]}}, "migrations.args holds --backup: use backup.mode"),
+    ({"migrations": {"args": ["migrate", "--backup-url=/b"]}}, "holds --backup-url: use backup.existingClaim"),
     (
         {"waitForMigrations": {"extraEnvVars": [{"name": "MIGRATE_DEADLINE", "value": "1h"}]}},
         "use migrations.settings.deadline",
@@ -198,7 +216,7 @@ def test_durations_are_read_alike(duration: str) -> None:
     """The schema admits a duration that the job reads, and the chart takes it for as many seconds."""
     assert re.fullmatch(SCHEMA["definitions"]["duration"]["pattern"], duration)
     seconds = math.ceil(values.duration(duration))
-    least = {"timeoutSeconds": seconds + 55, "migrations": {"settings": {"deadline": duration}}}
+    least = {"timeoutSeconds": seconds + 55, "migrations": {"settings": {"deadline": duration, "waitTimeout": 0}}}
     if seconds:
         text(merged(DATABASE, least))
     assert "deadline" in refusal(merged(DATABASE, least, {"timeoutSeconds": seconds + 54}))
@@ -232,7 +250,10 @@ def test_a_dependency_is_checked_too() -> None:
 def test_null_takes_a_default_away() -> None:
     """As in every chart, `null` in a values file removes the default."""
     given = {"resources": None, "migrations": {"settings": {"waitTimeout": None}}, "podSecurityContext": None}
-    assert "MIGRATE_WAIT_TIMEOUT" not in text(merged(DATABASE, given))
+    none = {"image": {"registry": None}, "database": {"host": None}, "global": {"imageRegistry": None}}
+    made = text(merged(DATABASE, given, none))
+    assert "MIGRATE_WAIT_TIMEOUT" not in made and "PGHOST" not in made
+    assert 'image: "alembic-job:' in made
 
 
 def objects(rule: Any, path: str = "values") -> list[tuple[str, dict[str, Any]]]:

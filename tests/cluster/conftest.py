@@ -38,6 +38,9 @@ _SECOND = """\
 """
 _numbers = itertools.count(1)
 
+CONFINED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+"""What `restricted` asks of a container of the tests' own."""
+
 
 @dataclass(frozen=True)
 class Shared:

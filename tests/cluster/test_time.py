@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tests.cluster.cluster import Space, await_value, condition, ended
-from tests.cluster.conftest import Database, alone
+from tests.cluster.conftest import CONFINED, Database, alone
+from tests.cluster.images import REPOSITORY
 
 
 def test_job_ends_before_helm_does(space: Space, database: Database) -> None:
@@ -26,13 +27,16 @@ def test_job_ends_before_helm_does(space: Space, database: Database) -> None:
 def test_job_deadline_stops_a_run(space: Space, database: Database) -> None:
     """The Job's own deadline, in the middle of a revision: it is declared failed only once nothing can be committed."""
     space.secret("shop-database", url=database.url())
-    job = {"activeDeadlineSeconds": 23, "terminationGracePeriodSeconds": 5, "backoffLimit": 1}
-    # a run that would go on for longer than its Job
-    migrations = {"settings": {"deadline": "3s"}, "args": ["migrate", "--deadline", "60s"]}
-    values = alone("gated", timeoutSeconds=60, job=job, migrations=migrations)
+    job = {"activeDeadlineSeconds": 32, "terminationGracePeriodSeconds": 5, "backoffLimit": 1}
+    values = alone("gated", timeoutSeconds=60, job=job)
+    values["migrations"] = {"settings": {"waitTimeout": "2s", "deadline": "12s"}}
+    # a run that begins so late, as after a slow pull, that it would go on for longer than its Job
+    sleeper = {"name": "late", "image": f"{REPOSITORY}:v1", "command": ["sleep", "24"], "securityContext": CONFINED}
+    values["initContainers"] = [sleeper]
     failed = space.deploy("migrate", "alembic-job", values, timeout="60s", check=False)
     assert failed.code != 0
     assert condition(space.job("migrate")) == "DeadlineExceeded"
+    assert database.tables == "t1", "the run never began"
     assert not database.working()
     database.open_gate()
     assert (database.revision, database.tables) == ("r1", "t1")

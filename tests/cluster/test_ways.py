@@ -209,3 +209,28 @@ def test_argo_order_without_argo(space: Space, database: Database) -> None:
     space.kubectl("apply", "--filename", "-", text=text)
     await_value(lambda: condition(space.job("shop")) == "Complete", said=space.picture)
     assert database.revision == "r1"
+
+
+def test_rollback_of_a_release_without_hooks(space: Space, database: Database) -> None:
+    """`helm rollback` brings the older image's Job back: it leaves the newer schema as it is, and ends well."""
+    space.secret("shop-database", url=database.url())
+    for tag in ("v1", "v2"):
+        space.deploy("shop", "umbrella", shop(tag, hooks={"provider": "none"}), "--wait", "--wait-for-jobs")
+    space.helm_run("rollback", "shop", "1", "--wait", "--wait-for-jobs", "--timeout", "2m")
+    assert answer(space) == {"release": "v1", "tables": 2}
+    assert database.revision == "r2"
+
+
+def test_somebody_elses_service_account_stays(space: Space, database: Database) -> None:
+    """A hook replaces what has its name: the chart refuses to do so to an object that is not its own."""
+    space.secret("shop-database", url=database.url())
+    space.kubectl("create", "serviceaccount", "shop")
+    before = space.get("serviceaccount", "shop")["metadata"]["uid"]
+    failed = space.deploy("migrate", "alembic-job", alone("v1", serviceAccount={"name": "shop"}), check=False)
+    assert failed.code != 0 and "serviceAccount" in failed.said, failed.said
+    assert space.get("serviceaccount", "shop")["metadata"]["uid"] == before
+    own = {"name": "shop", "create": False}
+    space.deploy("migrate", "alembic-job", alone("v1", serviceAccount=own))
+    space.deploy("other", "alembic-job", alone("v1"))
+    space.deploy("other", "alembic-job", alone("v2"))  # its own is replaced
+    assert database.revision == "r2"

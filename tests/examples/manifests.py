@@ -76,9 +76,14 @@ def helm_values() -> list[str]:
     return [str(path.relative_to(EXAMPLES)) for path in sorted((EXAMPLES / "helm").glob("values-*.yaml"))]
 
 
+# What a values file needs beforehand that a pod is not taken without.
+BEFOREHAND = {"helm/values-rds-iam.yaml": "helm/service-account.yaml"}
+
+
 def rendered_helm(name: str, *arguments: str) -> list[Manifest]:
-    """The chart alone with one of these values files."""
-    return render(load(name), *arguments, release="shop-migrations", chart=CHART)
+    """The chart alone with one of these values files, and what this needs beforehand."""
+    before = documents(BEFOREHAND[name]) if name in BEFOREHAND else []
+    return [*before, *render(load(name), *arguments, release="shop-migrations", chart=CHART)]
 
 
 def rendered_umbrella(*arguments: str) -> list[Manifest]:

@@ -7,8 +7,10 @@ import functools
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,6 +92,9 @@ def test_password_command_arrives_as_written() -> None:
     job = of_kind(rendered_helm("helm/values-rds-iam.yaml"), "Job")
     assert shlex.split(environment(_migrate(job))["MIGRATE_PASSWORD_COMMAND"].replace("$$", "$")) == words
     compile(words[-1], "passwordCommand", "exec")
+    account = of_kind(rendered_helm("helm/values-rds-iam.yaml"), "ServiceAccount")
+    assert pod_spec(job)["serviceAccountName"] == account["metadata"]["name"]
+    assert account == load("helm/service-account.yaml"), "the chart's own would be a hook, made anew"
 
 
 def test_secret_file_lies_in_a_mount() -> None:
@@ -200,28 +205,48 @@ echo "$@" >>"$FAKE/calls"
 case "$*" in
   kustomize*) cat "$FAKE/manifests" ;;
   apply*) cat >/dev/null; echo deployment.apps/shop; echo job.batch/shop-migrate-4f2c1e7 ;;
-  *--for=condition=Complete*) exit "$COMPLETE" ;;
-  *--for=condition=Failed*) exit "$FAILED" ;;
+  *"get job.batch/"*)
+    if [ "$STATE" = Gone ]; then echo "jobs.batch not found" >&2; exit 1; fi
+    echo "$STATE " ;;
   *logs*) echo "the log" ;;
 esac
 """
 
 
-@pytest.mark.parametrize(("complete", "failed", "code"), [(0, 1, 0), (1, 0, 1)])
-def test_deploy_script_ends_as_the_job_ends(tmp_path: Path, complete: int, failed: int, code: int) -> None:
-    """With 0 after the rollout, or with 1 and the log of the Job that failed."""
+@pytest.mark.parametrize(
+    ("state", "code", "says"),
+    [
+        ("SuccessCriteriaMet Complete", 0, ""),
+        ("FailureTarget Failed", 1, "failed"),
+        ("Gone", 1, "was it deleted?"),
+        ("", 1, "has not ended after 1 seconds"),
+    ],
+)
+def test_deploy_script_ends_as_the_job_ends(tmp_path: Path, state: str, code: int, says: str) -> None:
+    """With 0 after the rollout; with 1 and the log of the Job that failed; with 1 where none is left or none ends."""
     (tmp_path / "kubectl").write_text(_KUBECTL)
     (tmp_path / "kubectl").chmod(0o755)
     (tmp_path / "manifests").write_text("metadata:\n  name: shop\n  namespace: shop\n")
-    variables = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "FAKE": str(tmp_path)}
-    variables |= {"COMPLETE": str(complete), "FAILED": str(failed)}
-    command = [str(EXAMPLES / "kustomize" / "deploy.sh"), "overlay"]
+    script = (EXAMPLES / "kustomize" / "deploy.sh").read_text()
+    assert "patience=600" in script
+    (tmp_path / "deploy.sh").write_text(script.replace("patience=600", "patience=1"))
+    variables = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "FAKE": str(tmp_path), "STATE": state}
+    command = ["bash", str(tmp_path / "deploy.sh"), "overlay"]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=30)
     calls = (tmp_path / "calls").read_text()
     assert done.returncode == code, done.stderr
-    assert ("the log" in done.stdout) == (code == 1)
+    assert says in done.stderr
+    assert ("the log" in done.stdout) == ("Failed" in state)
     assert ("rollout status" in calls) == (code == 0)
-    assert "--namespace shop wait job.batch/shop-migrate-4f2c1e7" in calls
+    assert "--namespace shop get job.batch/shop-migrate-4f2c1e7" in calls
+
+
+def test_deploy_script_outlasts_the_job() -> None:
+    """Its patience is more than what the Job may take."""
+    script = EXAMPLES / "kustomize" / "deploy.sh"
+    assert os.access(script, os.X_OK)
+    [patience] = re.findall(r"^patience=(\d+)", script.read_text(), re.MULTILINE)
+    assert int(patience) > _budget(of_kind(kustomize_base(), "Job"))
 
 
 # Pipelines and compose
@@ -359,6 +384,21 @@ def test_jobs_have_the_names_that_are_written(folder: str) -> None:
     for path in _files(folder):
         for name in re.findall(r"\bjobs?[/ ](shop-[a-z0-9-]+)|job-name=(shop-[a-z0-9-]+)", path.read_text()):
             assert "".join(name) in job_names(folder), f"{path}: {name}"
+
+
+def test_umbrella_prints_the_notes_of_its_dependency() -> None:
+    """Its NOTES.txt, which `helm template` does not show, rendered as a manifest's text."""
+    notes = (EXAMPLES / "umbrella" / "templates" / "NOTES.txt").read_text()
+    with tempfile.TemporaryDirectory() as folder:
+        chart = Path(shutil.copytree(umbrella(), Path(folder, "shop")))
+        (chart / "templates" / "zz.yaml").write_text(
+            '{{- define "notes" -}}\n' + notes + "{{- end }}\n"
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: notes}\n"
+            'data: {notes: {{ include "notes" . | toJson }}}\n'
+        )
+        said = only(render({}, release="shop", chart=chart), "ConfigMap")["data"]["notes"]
+    assert "the Job shop-migrations runs as a hook" in said
+    assert "create job --from=cronjob/shop-migrations-manual" in said
 
 
 def test_every_example_is_listed() -> None:

@@ -344,7 +344,13 @@ def test_a_command_that_recovers(login: Login, project: Path) -> None:
 
 @pytest.mark.parametrize(
     ("output", "words"),
-    [("", "nothing"), ("\n", "nothing"), ("a\0b", "cannot be a password"), ("x" * 70_000, "cannot be a password")],
+    [
+        ("", "nothing"),
+        ("\n", "nothing"),
+        ("a\0b", "cannot be a password"),
+        ("x" * 70_000, "cannot be a password"),
+        ("WARNING: an old version\ns3cret-of-the-cloud", "2 lines"),
+    ],
 )
 def test_output_that_is_no_password_is_21(login: Login, project: Path, output: str, words: str) -> None:
     """Clear words instead of a refused login; a file that is filled late has the login grace."""
@@ -363,6 +369,21 @@ def test_a_command_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     assert raised.value.exit_code == 10
     pid = int((tmp_path / "pid").read_text())
     until(lambda: not is_alive(pid), 5)
+
+
+def test_a_command_that_floods_stderr_is_ended() -> None:
+    """It must not fill the memory."""
+    with pytest.raises(password.NoPassword, match="without end"):
+        password._Source(("sh", "-c", "exec yes >&2")).take(60, 30)
+
+
+def test_a_password_after_a_line_of_warning(login: Login, project: Path) -> None:
+    """No line of what was written is seen, even where the whole is no password and stderr repeats it."""
+    login.tell(f"WARNING: an old version\n{SECRET}")
+    command = login.command("", f"echo debug: {SECRET} >&2;")
+    result = login.run("migrate", project, command=command, MIGRATE_LOGIN_GRACE="0s")
+    assert result.code == 21 and result.events("password_command.output")
+    assert SECRET not in result.out
 
 
 def test_a_command_that_leaves_something_behind(tmp_path: Path) -> None:

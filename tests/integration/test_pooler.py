@@ -13,7 +13,7 @@ import psycopg2
 import pytest
 
 from alembic_job.gateways.embedded import _free_port
-from tests.conftest import Database, run_job
+from tests.conftest import Database, finish, run_job, start_job
 from tests.projectkit import make_project, sql
 from tests.waiting import until
 
@@ -38,7 +38,7 @@ def bouncer(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Bou
         (folder / "ini").write_text(
             f"[databases]\n* = host=127.0.0.1 port={database.server.port}\n[pgbouncer]\npool_mode = {mode}\n"
             f"listen_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = scram-sha-256\nauth_file = {folder}/users\n"
-            "unix_socket_dir =\ndefault_pool_size = 5\n"
+            "unix_socket_dir =\ndefault_pool_size = 5\nadmin_users = postgres\n"
         )
         user = ["-u", "nobody"] if os.geteuid() == 0 else []
         for path in (folder, *folder.parents):
@@ -97,3 +97,57 @@ def test_session_mode_is_no_false_alarm(database: Database, tmp_path: Path, boun
         result = run_job("migrate", cwd=project, url=url)
         assert result.code == 0, result.finished
         assert result.events("pooler.session_mode")
+
+
+@contextmanager
+def paused(url: str) -> Iterator[None]:
+    """While it is open PgBouncer lets clients log in and answers no query."""
+    admin = psycopg2.connect(url.rpartition("/")[0] + "/pgbouncer")
+    admin.autocommit = True
+    try:
+        with admin.cursor() as cursor:
+            cursor.execute("PAUSE")
+            yield
+            cursor.execute("RESUME")
+    finally:
+        admin.close()
+
+
+def test_a_stall_after_the_login_does_not_hold_the_short_cut(
+    database: Database, tmp_path: Path, bouncer: Bouncer
+) -> None:
+    """The short cut gives up by itself, and the ordinary way ends in time."""
+    project = make_project(tmp_path, [sql("CREATE TABLE a (id int)")])
+    with bouncer("session") as url:
+        assert run_job("migrate", cwd=project, url=url).code == 0
+        with paused(url):
+            short = {"MIGRATE_MIGRATIONS_TIMEOUT": "2s", "MIGRATE_DEADLINE": "20s"}
+            waited = run_job("wait-for-migrations", cwd=project, url=url, env=short, timeout=60)
+            assert waited.code in (10, 16), waited.finished
+            assert "applied" not in waited.finished["hint"]
+        assert run_job("wait-for-migrations", cwd=project, url=url).code == 0
+
+
+def test_a_signal_during_a_stall_of_the_short_cut(database: Database, tmp_path: Path, bouncer: Bouncer) -> None:
+    """SIGTERM is held back until the job can answer it; that must not take for ever."""
+    project = make_project(tmp_path, [sql("CREATE TABLE a (id int)")])
+    with bouncer("session") as url:
+        assert run_job("migrate", cwd=project, url=url).code == 0
+        with paused(url):
+            job = start_job("migrate", cwd=project, url=url)
+            until(lambda: is_waiting(url), what="the job's query to wait in PgBouncer")
+            job.terminate()
+            assert finish(job, timeout=20).code == 14
+
+
+def is_waiting(url: str) -> bool:
+    """Whether a client waits for an answer."""
+    admin = psycopg2.connect(url.rpartition("/")[0] + "/pgbouncer")
+    admin.autocommit = True
+    try:
+        with admin.cursor() as cursor:
+            cursor.execute("SHOW POOLS")
+            names = [column.name for column in cursor.description or ()]
+            return any(dict(zip(names, row, strict=True))["cl_waiting"] for row in cursor.fetchall())
+    finally:
+        admin.close()

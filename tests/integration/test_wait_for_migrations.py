@@ -604,3 +604,92 @@ def test_a_look_at_a_locked_version_table_is_bounded(migrated: Database, project
         cursor.execute("COMMIT")
     assert finish(job).code == 0
     holder.close()
+
+
+# What a review found.
+
+TENANTS = """\
+import os
+from alembic import context
+from sqlalchemy import create_engine, inspect, text
+
+with create_engine(os.environ["DATABASE_URL"]).connect() as connection:
+    names = []
+    if inspect(connection).has_table("tenants", schema="public"):
+        names = [row[0] for row in connection.execute(text("SELECT name FROM public.tenants ORDER BY name"))]
+    connection.rollback()
+    for schema in ["public", *names]:
+        context.configure(connection=connection, version_table_schema=schema)
+        with context.begin_transaction():
+            context.run_migrations()
+"""
+
+
+def test_tenants_that_appear_while_it_waits(database: Database, tmp_path: Path) -> None:
+    """The first table being ready is not all: env.py is asked once more which version tables there are."""
+    project = make_project(tmp_path, [sql("SELECT 1")], env=TENANTS)
+    job = start_wait(project, database.url, MIGRATE_HISTORY="off")
+    read_until(job, "migrations.waiting")
+    database.execute(
+        "CREATE SCHEMA ta; CREATE TABLE tenants AS SELECT 'ta' AS name;"
+        "CREATE TABLE alembic_version AS SELECT 'r1'::varchar AS version_num"
+    )
+    assert '"tables": ["ta.alembic_version"]' in read_until(job, "migrations.waiting")
+    database.execute("CREATE TABLE ta.alembic_version AS SELECT 'r1'::varchar AS version_num")
+    assert finish(job).code == 0
+
+
+@pytest.mark.parametrize("question", [False, True])
+def test_a_secret_that_env_py_tells(database: Database, tmp_path: Path, question: bool) -> None:
+    """env.py's error holds the password that only env.py knew: neither output nor termination message shows it."""
+    password = "known to env.py alone"
+    database.execute(f"CREATE ROLE teller LOGIN PASSWORD '{password}'")
+    place = f"127.0.0.1:{database.server.port}/{database.name}"
+    env = f"""
+from sqlalchemy import create_engine
+with create_engine("postgresql://teller:{password.replace(" ", "%20")}@{place}").connect() as connection:
+    raise RuntimeError("no luck with " + connection.connection.dbapi_connection.info.password)
+"""
+    project = make_project(tmp_path / "project", [TABLE], env=env)
+    message = tmp_path / "message"
+    if question:
+        result = run_job("status", cwd=project, url=f"postgresql://teller:{password.replace(' ', '%20')}@{place}")
+    else:
+        result = wait(project, database, MIGRATE_TERMINATION_LOG=str(message))
+        assert "no luck" in message.read_text()
+    assert result.code == 22, result.err
+    assert password not in result.out + result.err + (message.read_text() if message.exists() else "")
+    database.execute("DROP OWNED BY teller; DROP ROLE teller")
+
+
+@pytest.mark.parametrize("statement", ["SET lock_timeout = '5s'; CREATE SCHEMA IF NOT EXISTS s", "SELECT 1"])
+def test_several_statements_at_once(database: Database, tmp_path: Path, statement: str) -> None:
+    """An env.py that makes its schema in a statement among others is understood, and nothing is made."""
+    env = ENV.replace(
+        "    context.configure", f"    connection.exec_driver_sql({statement!r})\n    context.configure", 1
+    )
+    assert env != ENV
+    project = make_project(tmp_path, [TABLE], env=env)
+    result = wait(project, database)
+    assert result.code == 16, result.finished
+    assert database.query("SELECT to_regnamespace('s') IS NULL") == [(True,)]
+
+
+def test_a_change_that_cannot_be_kept_back(database: Database, tmp_path: Path) -> None:
+    """env.py calls a function that writes: that is an error of the project (22), which no retry mends."""
+    database.execute("CREATE TABLE t (); CREATE FUNCTION f() RETURNS void LANGUAGE sql AS 'CREATE TABLE x ()'")
+    env = ENV.replace("    context.configure", "    connection.exec_driver_sql('SELECT f()')\n    context.configure", 1)
+    result = wait(make_project(tmp_path, [TABLE], env=env), database)
+    expect(result, 22, "env.py changes the database", "without letting it change anything")
+
+
+def test_who_migrates_may_not_be_asked(migrated: Database, project: Path, new_database: Callable[[], Database]) -> None:
+    """A role that may not see the locks: the wait goes on without knowing who migrates."""
+    migrated.execute("CREATE ROLE blind LOGIN PASSWORD 'blind'; GRANT SELECT ON alembic_version TO blind")
+    migrated.execute("REVOKE SELECT ON pg_locks FROM PUBLIC")
+    try:
+        url = migrated.url.replace("postgres:" + migrated.server.password, "blind:blind")
+        result = run_job(WAIT, cwd=project, url=url, env={"MIGRATE_HISTORY": "off", "MIGRATE_MIGRATIONS_TIMEOUT": "1s"})
+        assert result.code == 0, result.finished
+    finally:
+        migrated.execute("GRANT SELECT ON pg_locks TO PUBLIC; DROP OWNED BY blind; DROP ROLE blind")

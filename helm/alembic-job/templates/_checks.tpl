@@ -1,6 +1,7 @@
 {{/* What the schema cannot see because it lies in several values. Each failure names the values and the way out. */}}
 {{- define "alembic-job.check" -}}
 {{- include "alembic-job.checkBudgets" . -}}
+{{- include "alembic-job.checkWays" . -}}
 {{- include "alembic-job.checkSecrets" . -}}
 {{- include "alembic-job.checkDatabase" . -}}
 {{- if and (eq .Values.backup.mode "required") (not .Values.backup.existingClaim) -}}
@@ -23,9 +24,31 @@
 {{- if gt (add $seconds 20) $bound -}}
 {{- printf "migrations.settings.deadline (%s) must be at least 20 seconds below job.activeDeadlineSeconds (%d): the run would be killed before it ends in order" $deadline $bound | fail -}}
 {{- end -}}
+{{- $wait := .Values.migrations.settings.waitTimeout -}}
+{{- if and (not (kindIs "invalid" $wait)) (ge (include "alembic-job.seconds" $wait | int64) $seconds) -}}
+{{- $wait = include "alembic-job.text" $wait -}}
+{{- if kindIs "invalid" .Values.migrations.settings.deadline -}}
+{{- printf "migrations.settings.waitTimeout (%s) must be below the bound of one try (%s), which follows from timeoutSeconds (%d) and job.activeDeadlineSeconds (%d): raise timeoutSeconds and give Helm that --timeout, or lower waitTimeout" $wait $deadline $timeout $bound | fail -}}
+{{- else -}}
+{{- printf "migrations.settings.waitTimeout (%s) must be below migrations.settings.deadline (%s): a try that waits in vain would say only that its time is over" $wait $deadline | fail -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* What has a value of its own, which the other containers and checks see, too. */}}
+{{- define "alembic-job.checkWays" -}}
+{{- $variables := dict "MIGRATE_DEADLINE" "migrations.settings.deadline, which is checked against the other budgets" "MIGRATE_BACKUP" "backup.mode" "MIGRATE_BACKUP_URL" "backup.existingClaim and backup.mountPath" -}}
 {{- range concat .Values.extraEnvVars .Values.waitForMigrations.extraEnvVars -}}
-{{- if eq .name "MIGRATE_DEADLINE" -}}
-{{- fail "extraEnvVars sets MIGRATE_DEADLINE: use migrations.settings.deadline, which is checked against the other budgets" -}}
+{{- $name := .name -}}
+{{- with get $variables $name -}}
+{{- printf "extraEnvVars sets %s: use %s" $name . | fail -}}
+{{- end -}}
+{{- end -}}
+{{- $options := dict "--to" "migrations.settings.to, for which the application's pods wait, too" "--deadline" "migrations.settings.deadline, which is checked against the other budgets" "--when-ahead" "migrations.settings.whenAhead" "--backup" "backup.mode" "--backup-url" "backup.existingClaim and backup.mountPath" -}}
+{{- range default list .Values.migrations.args -}}
+{{- $option := regexReplaceAll "(?s)=.*$" . "" -}}
+{{- with get $options $option -}}
+{{- printf "migrations.args holds %s: use %s" $option . | fail -}}
 {{- end -}}
 {{- end -}}
 {{- end }}

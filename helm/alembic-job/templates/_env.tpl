@@ -67,7 +67,7 @@ becomes words as of a shell. Kubernetes takes $(X) for a reference and $$ for $,
       name: {{ include "alembic-job.secretName" $ | quote }}
       key: {{ $key | quote }}
 {{- else if eq $what "host" -}}
-{{- include "alembic-job.literal" (list $variable (tpl $database.host $)) -}}
+{{- include "alembic-job.literal" (list $variable (tpl (default "" $database.host) $)) -}}
 {{- else -}}
 {{- include "alembic-job.literal" (list $variable (get $database $what)) -}}
 {{- end -}}
@@ -84,9 +84,9 @@ becomes words as of a shell. Kubernetes takes $(X) for a reference and $$ for $,
 
 {{/* The job's settings for one of its runs, (dict "root" CONTEXT "run" RUN), where RUN is
   migrate  in the Job, and in the application's init container in mode initContainer: bounded, with a backup
-  manual   by hand: with a backup, but bounded only if asked for
+  manual   by hand: with a backup, but bounded only if asked for, and never skipped
   wait     in the application's init container
-  ask      in helm test */}}
+  ask      in helm test: as the init container, but never skipped */}}
 {{- define "alembic-job.settingsEnv" -}}
 {{- $values := .root.Values -}}
 {{- $wait := $values.waitForMigrations -}}
@@ -95,10 +95,19 @@ becomes words as of a shell. Kubernetes takes $(X) for a reference and $$ for $,
 {{- $_ := set $settings "deadline" (include "alembic-job.deadline" .root) -}}
 {{- else if eq .run "manual" -}}
 {{- $_ := set $settings "deadline" $values.migrations.settings.deadline -}}
-{{- else if eq .run "wait" -}}
-{{- $_ := set $settings "migrationsTimeout" $wait.timeout -}}
+{{- $_ := unset $settings "skip" -}}
+{{- else -}}
 {{- $_ := unset $settings "waitTimeout" -}}
 {{- $_ := set $settings "whenAhead" $wait.whenAhead -}}
+{{- if eq .run "wait" -}}
+{{- $_ := set $settings "migrationsTimeout" $wait.timeout -}}
+{{- else -}}
+{{- $_ := unset $settings "skip" -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq .run "migrate") (eq $values.mode "job") (not (include "alembic-job.jobIsHook" .root)) -}}
+{{- /* an ordinary Job runs again on `helm rollback`, which must not fail over the newer schema */ -}}
+{{- $_ := set $settings "whenAhead" (default "tolerate" $settings.whenAhead) -}}
 {{- end -}}
 {{- if eq $values.mode "initContainer" -}}
 {{- $_ := set $settings "whenAhead" (default $wait.whenAhead $settings.whenAhead) -}}

@@ -85,3 +85,19 @@ argocd.argoproj.io/sync-wave: {{ .wave | int | quote }}
 {{- end -}}
 {{- join " " $ours -}}
 {{- end }}
+
+{{/* (list CONTEXT KIND NAME SETTING): Helm deletes what has a hook's name before it makes the hook, whoever made it. So what is
+not this release's stops the release. `helm template` sees no cluster, and nothing is stopped. */}}
+{{- define "alembic-job.guard" -}}
+{{- $root := index . 0 -}}
+{{- $kind := index . 1 -}}
+{{- $name := index . 2 -}}
+{{- if include "alembic-job.helmRunsHooks" $root -}}
+{{- with lookup "v1" $kind $root.Release.Namespace $name -}}
+{{- $labels := default dict .metadata.labels -}}
+{{- if or (ne (toString (get $labels "app.kubernetes.io/instance")) $root.Release.Name) (ne (toString (get $labels "app.kubernetes.io/component")) "migrations") -}}
+{{- printf "the %s %s exists and is not of this release, which would delete it and make its own: %s" $kind $name (index $ 3) | fail -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end }}

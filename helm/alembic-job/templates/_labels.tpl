@@ -21,7 +21,7 @@ app.kubernetes.io/component: migrations
 {{- define "alembic-job.metadata" -}}
 {{- $root := .root -}}
 {{- $managed := default "" .managed | fromYaml -}}
-name: {{ .name }}
+name: {{ .name | quote }}
 labels:
   {{- $own := include "alembic-job.ownLabels" $root | fromYaml }}
   {{- include "alembic-job.merged" (list $root.Values.commonLabels .labels $own) | fromJson | toYaml | nindent 2 }}

@@ -87,7 +87,7 @@ whenever its spec or the release's revision is new. */}}
 {{/* REGISTRY/REPOSITORY:TAG or …@DIGEST. */}}
 {{- define "alembic-job.image" -}}
 {{- $image := .Values.image -}}
-{{- $registry := default $image.registry .Values.global.imageRegistry -}}
+{{- $registry := default (default "" $image.registry) .Values.global.imageRegistry -}}
 {{- $repository := ternary (printf "%s/%s" $registry $image.repository) $image.repository (ne $registry "") -}}
 {{- if $image.digest -}}
 {{- printf "%s@%s" $repository $image.digest -}}

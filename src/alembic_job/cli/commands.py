@@ -163,7 +163,7 @@ def _ask(context: click.Context, given: dict[str, Any], question: Callable[..., 
     release_signals()
     log, redactor = question_log()
     settings = options.load(context, given)
-    click.echo(redactor.text(answer(lambda: question(settings, log), log)))
+    click.echo(answer(lambda: question(settings, log), log, redactor))
 
 
 @cli.command()
@@ -189,7 +189,7 @@ def status(context: click.Context, /, as_json: bool, exit_code: bool, **given: A
         found.update(look(settings, log))
         return json.dumps(found, indent=2, default=str) if as_json else as_text(found)
 
-    click.echo(redactor.text(answer(produce, log)))
+    click.echo(answer(produce, log, redactor))
     return 3 if exit_code and not found["up_to_date"] else 0
 
 

@@ -140,14 +140,18 @@ class JobOutput:
         self.finish(report)
 
 
-def answer(produce: Callable[[], str], log: Log) -> str:
+def answer(produce: Callable[[], str], log: Log, redactor: Redactor) -> str:
     """Runs a question with descriptor 1 led to stderr, so that what env.py prints is not part of the answer."""
     sys.stdout.flush()
     real = os.dup(1)
     os.dup2(2, 1)
     try:
         with bridged(log):
-            return produce()
+            return redactor.text(produce())
+    except JobError as error:
+        error.args = (redactor.text(str(error)),)
+        error.hint = redactor.text(error.hint)
+        raise
     finally:
         sys.stdout.flush()
         os.dup2(real, 1)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 _CHANGES = re.compile(
-    r"\s*(--[^\n]*\n\s*|/\*.*?\*/\s*)*"
+    r"(^|;)\s*(--[^\n]*\n\s*|/\*.*?\*/\s*)*"
     r"(CREATE|ALTER|DROP|COMMENT|GRANT|REVOKE|INSERT|UPDATE|DELETE|MERGE|TRUNCATE|LOCK|CALL|DO|REFRESH|REINDEX)\b",
     re.IGNORECASE | re.DOTALL,
 )
@@ -35,7 +35,7 @@ def only_looking() -> Iterator[None]:
     def before_cursor_execute(
         connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool
     ) -> tuple[str, Any]:
-        if connection.dialect.name == "postgresql" and (_CHANGES.match(statement) or _LOCKS.search(statement)):
+        if connection.dialect.name == "postgresql" and (_CHANGES.search(statement) or _LOCKS.search(statement)):
             return "SELECT true", ()
         return statement, parameters
 

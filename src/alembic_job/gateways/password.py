@@ -32,6 +32,8 @@ _SOON = 5.0  # seconds, where the ordinary way would follow
 _LOOK = 0.05  # seconds between two looks whether it is to end
 _LONGEST = 65_535  # bytes, what PostgreSQL takes at most
 _LINES = 50  # of stderr, the last ones
+_TALK = 1 << 20  # bytes of stderr
+_TELLING = 8  # characters; a shorter line of what was written is too common a word to be masked everywhere
 # No such program, not executable, a folder, a script without #!.
 _NOT_STARTABLE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENOEXEC)
 _HINT = (
@@ -177,7 +179,8 @@ class _Source:
         begun = time.monotonic()
         status, out, err = self._run(limit, stop)
         text = _text(out)
-        masked = Redactor([text or "", (text or "").strip()])
+        lines = [line for line in (text or "").splitlines() if len(line.strip()) >= _TELLING]
+        masked = Redactor([text or "", (text or "").strip(), *lines])
         said = [masked.text(line) for line in err.decode("utf-8", "backslashreplace").splitlines() if line.strip()]
         self.unsaid += said[-_LINES:]
         if ear := events.heard():
@@ -191,6 +194,8 @@ class _Source:
         if not text:
             what = "wrote nothing to its standard output" if text == "" else "wrote something that is not UTF-8 text"
             raise UnusablePassword(f"{VARIABLE} ({self.words[0]}) {what}")
+        if (lines := len(text.splitlines())) > 1:
+            raise UnusablePassword(f"{VARIABLE} ({self.words[0]}) wrote {lines} lines, so which is the password?")
         if len(out) > _LONGEST or "\0" in text:
             raise UnusablePassword(f"{VARIABLE} ({self.words[0]}) wrote {len(out)} bytes that cannot be a password")
         return text
@@ -223,11 +228,11 @@ class _Source:
             except subprocess.TimeoutExpired as waiting:
                 out, err = waiting.output or b"", waiting.stderr or b""
                 if not ended:  # else something that it left behind has its output open
-                    self._check(out, time.monotonic() > end, limit, stop)
+                    self._check(out, err, time.monotonic() > end, limit, stop)
                     continue
             return process.returncode, out, err
 
-    def _check(self, out: bytes, late: bool, limit: float, stop: Callable[[], bool]) -> None:
+    def _check(self, out: bytes, err: bytes, late: bool, limit: float, stop: Callable[[], bool]) -> None:
         """Raises what ends a command that still runs."""
         if late:
             raise self._failed(f"took longer than {limit:g} s and was ended")
@@ -235,6 +240,8 @@ class _Source:
             raise self._failed("was interrupted")
         if len(out) > _LONGEST:
             raise UnusablePassword(f"{VARIABLE} ({self.words[0]}) writes too much for a password, and was ended")
+        if len(err) > _TALK:
+            raise self._failed("writes without end to stderr, and was ended")
 
     def _failed(self, how: str) -> NoPassword:
         return NoPassword(f"{VARIABLE} ({self.words[0]}) {how}")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from alembic_job.dsn import Dsn
 from alembic_job.errors import DatabaseUnreachable, JobError, LoginFailed, ProjectError, SettingsError, TableLocked
 from alembic_job.gateways import engines, postgres
-from alembic_job.gateways.apart import TookTooLong, apart
+from alembic_job.gateways.apart import Killed, TookTooLong, apart
 from alembic_job.gateways.complaints import project_errors
 from alembic_job.gateways.environment import visit
 from alembic_job.gateways.onlooker import only_looking
 from alembic_job.gateways.project import Project, open_project
-from alembic_job.logs.events import Log
+from alembic_job.logs.events import Log, hear
 from alembic_job.pipeline import exported_url
 from alembic_job.pipeline.failure import classify
 from alembic_job.settings import Settings
@@ -27,6 +27,7 @@ from alembic_job.steps.poll import UNREACHABLE_HINT, Place, Sought
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
 
+_READ_ONLY = "25006"  # read_only_sql_transaction
 _LONGEST = 120.0  # seconds for env.py and all it imports, in a pod with a tenth of a processor
 _RELATIVE = re.compile(r"(^|@)[+-]\d+$")
 _SAME_NAME = (
@@ -55,18 +56,40 @@ def learn(settings: Settings, log: Log, learn_secret: Callable[[str], None], sec
     pod keeps no more memory than it needs. Raises `NotYet` (22) where trying again may help, and other `JobError`s.
     """
     seconds = min(seconds, _LONGEST)
+    if (database := settings.database) is not None:
+        postgres.with_password(database)  # remembered for a while: its command is run here, not by what may be killed
     try:
-        learned: Learned = apart(partial(_learn, settings, log, learn_secret), seconds)
+        answer: _Answer = apart(partial(_learn, settings, log, learn_secret), seconds)
     except TookTooLong:
         raise NotYet(f"env.py was not done after {seconds:.0f} s", reason="slow") from None
+    except Killed as error:
+        raise NotYet(f"while env.py was loaded, {error}", hint="was there too little memory?") from error
     except EOFError as error:
         raise ProjectError(f"env.py was loaded, but {error}", hint="see the lines above") from error
-    for place in learned.places:
-        learn_secret(place.dsn.password)
-    return learned
+    for secret in answer.secrets:  # before anything is said of what failed
+        learn_secret(secret)
+    if answer.error is not None:
+        raise answer.error
+    assert answer.learned is not None
+    return answer.learned
 
 
-def _learn(settings: Settings, log: Log, learn_secret: Callable[[str], None]) -> Learned:
+class _Answer(NamedTuple):
+    """What comes back from the other process: one of the first two, and the secrets that it came to know."""
+
+    learned: Learned | None
+    error: JobError | None
+    secrets: tuple[str, ...]
+
+
+def _learn(settings: Settings, log: Log, learn_secret: Callable[[str], None]) -> _Answer:
+    secrets: dict[str, None] = {}
+
+    def note(secret: str) -> None:
+        secrets[secret] = None
+        learn_secret(secret)
+
+    hear(log, note)
     project: Project | None = None
     try:
         with exported_url(settings):
@@ -74,9 +97,10 @@ def _learn(settings: Settings, log: Log, learn_secret: Callable[[str], None]) ->
             project = open_project(settings, ("upgrade", settings.to or "head"), log)
             _check_early(project, settings.to)
             engines.map_plain_scheme()
-            return _visit(project, settings, _Visitor(project, settings, learn_secret))
+            learned = _visit(project, settings, _Visitor(project, settings, note))
+        return _Answer(learned, None, (*secrets, *(place.dsn.password for place in learned.places)))
     except BaseException as error:
-        raise _told(error, project) from error
+        return _Answer(None, _told(error, project), tuple(secrets))
 
 
 def _visit(project: Project, settings: Settings, visitor: _Visitor) -> Learned:
@@ -178,6 +202,12 @@ def _heads(project: Project, target: str | None) -> tuple[str, ...]:
 
 def _told(error: BaseException, project: Project | None) -> JobError:
     """The error as it is handed to the waiting process; `NotYet` where it came of the database as it is now."""
+    if postgres.sqlstate(error) == _READ_ONLY:
+        return ProjectError(
+            f"env.py changes the database before it migrates: {' '.join(str(error).split())}",
+            hint="wait-for-migrations loads env.py without letting it change anything: let env.py do so only when it "
+            "migrates, for example in a revision, or wait by other means",
+        )
     found = classify(error, project, None)
     if isinstance(found, ProjectError) and not isinstance(error, JobError) and _of_the_database(error):
         return NotYet(str(found), hint=f"{NotYet.hint}; {found.hint}")

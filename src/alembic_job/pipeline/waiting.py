@@ -14,6 +14,7 @@ from typing import Any
 from alembic_job.errors import (
     ConnectionLost,
     DatabaseUnreachable,
+    DeadlineExceeded,
     JobError,
     LoginFailed,
     MigrationsAwaited,
@@ -34,6 +35,14 @@ _REPORT_EVERY = 30.0  # seconds between two words about the same
 _UNATTENDED = 30.0  # seconds that the database is behind and nobody migrates, until that is a warning
 _ONE_LOOK = 30.0  # seconds that env.py may take even where the bound is nearer; MIGRATE_DEADLINE holds all the same
 _RESERVE = 1.5  # seconds before MIGRATE_DEADLINE, for the last words
+_AHEAD = "the database holds revisions that these scripts lack: a newer image is taken to have migrated it"
+_AHEAD_HINT = (
+    "a squashed history, another branch and a wrong DATABASE_URL look the same; MIGRATE_WHEN_AHEAD=fail refuses them"
+)
+_NO_LOOK_HINT = (
+    "env.py, or the connection that it opens, took longer than that: is the database, or a pooler before it, stalled? "
+    "MIGRATE_DEADLINE and MIGRATE_MIGRATIONS_TIMEOUT set how long to wait"
+)
 _PASSING = (DatabaseUnreachable, ConnectionLost, TableLocked, NotYet)
 
 
@@ -48,16 +57,19 @@ def wait_for_migrations(
     begun = time.monotonic()
     report = Report("wait-for-migrations", identity.run_id)
     watch.progress = lambda: report
+    wait = _Wait(settings, log, watch, identity, learn_secret, report)
     try:
         if settings.skip:
             log.warning("job.skipped", reason=settings.skip)
             report.outcome = "skipped"
         else:
-            _Wait(settings, log, watch, identity, learn_secret, report).until_ready()
+            wait.until_ready()
         return report
     except BaseException as error:
         watch.settle()
         reason = watch.stopped or error
+        if type(reason) is DeadlineExceeded:  # it would speak of what was applied
+            reason = wait.too_late()
         if isinstance(reason, JobError):
             reason.report = report
         raise reason from error
@@ -100,6 +112,7 @@ class _Wait:
         left = watch.left(settings.migrations_timeout)
         self._end = self._begun + (left if left == settings.migrations_timeout else max(0.0, left - _RESERVE))
         self._learned: Learned | None = None
+        self._fresh = False  # learned for this very look
         self._needed: tuple[str, ...] = ()  # as last learned
         self._state: _State | None = None  # as last seen
         self._problem: JobError | None = None  # why the last look saw nothing
@@ -117,11 +130,15 @@ class _Wait:
         while True:
             last = self._left() <= 0
             if last and self._learned is None and self._problem is not None:
-                raise self._too_late()
+                raise self.too_late()
             if self._look(last) and self._is_ready():
-                return
+                if self._fresh or last:
+                    self._say_ready()
+                    return
+                self._learned = None  # a migration may have made tenants, each with a version table of its own
+                continue
             if last:
-                raise self._too_late()
+                raise self.too_late()
             pause = min(pace.pause(self._took), self._left())
             self._say(pause)
             time.sleep(pause)
@@ -135,6 +152,7 @@ class _Wait:
         """One look; false if it failed in a way that may pass. Asks who migrates now and then, and at the end."""
         asked = last or time.monotonic() - self._asked_at >= _REPORT_EVERY
         self._took = 0.0
+        self._fresh = False
         try:
             self._state = self._seen(asked)
         except Moved:
@@ -161,6 +179,7 @@ class _Wait:
             seconds = max(_ONE_LOOK, self._left())  # however short the bound, one look is meant
             self._learned = learn(self.settings, self.log, self._learn_secret, seconds)
             self._needed = self._learned.need.heads
+            self._fresh = True
         need, places = self._learned
         begun = time.monotonic()
         looks = [poll(place, self.identity.application_name, runners=asked) for place in places]
@@ -219,23 +238,27 @@ class _Wait:
 
     def _is_ready(self) -> bool:
         assert self._state is not None
-        state = self._state
-        if state.ready:
-            ahead = bool(state.unknown)
-            at = {"current": list(state.current), "needed": list(self._needed), "ahead": ahead}
-            if ahead:
-                self.log.info("migrations.ready", **at, unknown=list(state.unknown))
-            else:
-                self.log.info("migrations.ready", **at)
+        if self._state.ready:
             return True
         self._behind_since = self._behind_since or time.monotonic()
         return False
 
-    def _too_late(self) -> JobError:
+    def _say_ready(self) -> None:
+        assert self._state is not None
+        state = self._state
+        ahead = bool(state.unknown)
+        at = {"current": list(state.current), "needed": list(self._needed), "ahead": ahead}
+        if ahead:
+            unknown = list(state.unknown)
+            self.log.warning("migrations.ready", **at, unknown=unknown, message=_AHEAD, hint=_AHEAD_HINT)
+        else:
+            self.log.info("migrations.ready", **at)
+
+    def too_late(self) -> JobError:
         """The error when time is up: 16 with all that is known, or why nothing is."""
         waited = f"after {time.monotonic() - self._begun:.0f} s"
         if self._state is None:
-            problem = self._problem or MigrationsAwaited(f"{waited} there was not even time for one look")
+            problem = self._problem or MigrationsAwaited("there was not even time for one look", hint=_NO_LOOK_HINT)
             return type(problem)(f"{waited}: {problem}", hint=problem.hint, **problem.fields)
         state = self._state
         where = f"the database is at {_names(state.current)}, these scripts need {_names(self._needed)}"

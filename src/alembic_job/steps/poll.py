@@ -15,8 +15,10 @@ from alembic_job.dsn import Dsn
 from alembic_job.errors import DatabaseUnreachable, JobError, LoginFailed, SettingsError, TableLocked
 from alembic_job.gateways import locks, postgres
 from alembic_job.gateways.postgres import query
+from alembic_job.patience import within
 
 _ATTEMPT = 5.0  # seconds for a connection
+_ANSWER = 8.0  # seconds for all queries of a look, more than the server's own bounds
 _FIRST, _LONGEST = 1.0, 30.0  # seconds between two looks
 # A slow answer means that many ask, or that the server has other things to do. So looks take no more than a hundredth
 # of a pod's time: of a thousand pods some ten are there at once, however slow the server is.
@@ -78,7 +80,7 @@ def poll(place: Place, application_name: str, *, runners: bool = False) -> Seen:
         connection = postgres.attach(place.dsn, application_name, _ATTEMPT)
     except psycopg2.Error as error:
         raise _unreachable(place.dsn, error) from error
-    with closing(connection):
+    with closing(connection), within(_ANSWER):
         try:
             found, rows = _rows(connection, place.tables)
             return Seen(replace(place, tables=found), rows, _runners(connection) if runners else None)
@@ -160,9 +162,12 @@ def _of(number: int, found: list[tuple[int, str | None, str | None]]) -> tuple[s
 
 
 def _runners(connection: Connection) -> list[locks.Session] | None:
-    """Who holds a lock of ours; a replica cannot know."""
-    [[in_recovery]] = query(connection, "SELECT pg_is_in_recovery()")
-    return None if in_recovery else locks.owners(connection)
+    """Who holds a lock of ours; a replica cannot know, and not every role may ask."""
+    try:
+        [[in_recovery]] = query(connection, "SELECT pg_is_in_recovery()")
+        return None if in_recovery else locks.owners(connection)
+    except psycopg2.Error:
+        return None
 
 
 def _unreachable(dsn: Dsn, error: psycopg2.Error) -> JobError:
