@@ -27,7 +27,7 @@ demo: $(STAMP) ## the main job on an embedded PostgreSQL, real output
 test: $(STAMP) ## the tests on real embedded PostgreSQL servers (no Docker, no Kubernetes)
 	$(BIN)/python -m pytest -n auto -m "not thorough and not venvs" $(PYTEST_ARGS)
 
-test-projects: $(STAMP) ## mlflow, optuna, 1,000 revisions, oldest and newest libraries, and more of the trees
+test-projects: $(STAMP) ## mlflow, optuna, 1,000 revisions, oldest and newest libraries, further variations
 	$(BIN)/python -m pytest -n auto -m "thorough or venvs" $(PYTEST_ARGS)
 
 test-image: $(STAMP) ## the image and compose.yaml on a real Docker engine (needs root and Docker)

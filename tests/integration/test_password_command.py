@@ -159,6 +159,7 @@ def test_any_password(login: Login, tmp_path: Path, name: str) -> None:
     assert secretive(result, secret) and secretive(result, secret.strip())
 
 
+@pytest.mark.thorough
 def test_no_newline_or_that_of_another_system(login: Login, project: Path) -> None:
     """`printf` writes none, an editor on Windows another."""
     for output in (SECRET, SECRET + "\r\n"):
@@ -166,6 +167,7 @@ def test_no_newline_or_that_of_another_system(login: Login, project: Path) -> No
         assert login.run("migrate", project).code == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("driver", ["", "+psycopg2", "+psycopg"])
 def test_it_goes_over_the_password_in_the_url(login: Login, project: Path, driver: str) -> None:
     """The URL has an old one: the command wins, for our connections and for the project's."""
@@ -174,6 +176,7 @@ def test_it_goes_over_the_password_in_the_url(login: Login, project: Path, drive
     assert secretive(result) and "an-old-password" not in result.out
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("driver", ["+asyncpg", "+psycopg"])
 def test_an_async_project(login: Login, tmp_path: Path, driver: str) -> None:
     """Async engines too, and without the command they would be refused."""
@@ -183,6 +186,7 @@ def test_an_async_project(login: Login, tmp_path: Path, driver: str) -> None:
     assert result.finished["applied"] == ["r1"], result.finished
 
 
+@pytest.mark.thorough
 def test_libpq_variables(login: Login, tmp_path: Path) -> None:
     """No URL at all; and a project that spells the place in another way."""
     server = login.database.server
@@ -195,6 +199,7 @@ def test_libpq_variables(login: Login, tmp_path: Path) -> None:
     assert login.run("migrate", other, url="", **place).finished["applied"] == []
 
 
+@pytest.mark.thorough
 def test_the_projects_own_way(login: Login, tmp_path: Path) -> None:
     """Only env.py knows the address, without a password; wait-for-db takes it from the ini."""
     env = ENV.replace('os.environ["DATABASE_URL"]', 'os.environ["APP_DB"]')
@@ -204,6 +209,7 @@ def test_the_projects_own_way(login: Login, tmp_path: Path) -> None:
     assert login.run("wait-for-db", project, url="").code == 0
 
 
+@pytest.mark.thorough
 def test_another_login_of_the_project_keeps_its_own_password(login: Login, tmp_path: Path) -> None:
     """A second engine, as another user: a token must not be sent there, and would be refused."""
     own = f"second = create_engine('{login.database.url}')\nsecond.connect().close()\n"
@@ -211,6 +217,7 @@ def test_another_login_of_the_project_keeps_its_own_password(login: Login, tmp_p
     assert login.run("migrate", project).finished["applied"] == ["r1"]
 
 
+@pytest.mark.thorough
 def test_the_direct_way(login: Login, project: Path) -> None:
     """DATABASE_URL leads to a pooler, which is not even up: all go the direct way, with the password."""
     url = login.url().replace(str(login.database.server.port), str(_free_port()))
@@ -218,6 +225,7 @@ def test_the_direct_way(login: Login, project: Path) -> None:
     assert result.finished["applied"] == ["r1"], result.finished
 
 
+@pytest.mark.thorough
 def test_one_run_of_the_command_for_many_connections(login: Login, tmp_path: Path) -> None:
     """A run opens half a dozen connections within a second: a token service is asked once."""
     many = "for _ in range(5):\n    engine.connect().close()\nwith engine.connect()"
@@ -245,6 +253,7 @@ def test_a_password_that_stays_wrong_is_21(login: Login, project: Path) -> None:
     assert len(result.events("wait.retry")) >= 1 and secretive(result, "wrong-for-ever")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("driver", ["", "+psycopg", "+asyncpg"])
 def test_a_password_rotated_before_the_project_connects(login: Login, tmp_path: Path, driver: str) -> None:
     """The remembered one is refused: a new one is asked for at once, and env.py notices nothing."""
@@ -260,6 +269,7 @@ def test_a_password_rotated_before_the_project_connects(login: Login, tmp_path: 
     assert secretive(result, "the-second-one")
 
 
+@pytest.mark.thorough
 def test_a_password_rotated_while_a_migration_runs(login: Login, tmp_path: Path) -> None:
     """Then the lock's connection breaks: it is made anew with the new password, and the run ends well."""
     project = make_project(tmp_path / "p", [sql("SELECT pg_sleep(4)"), TABLE])
@@ -274,6 +284,7 @@ def test_a_password_rotated_while_a_migration_runs(login: Login, tmp_path: Path)
     assert secretive(result) and secretive(result, "the-second-one")
 
 
+@pytest.mark.thorough
 def test_a_signal_needs_no_new_password(login: Login, tmp_path: Path) -> None:
     """The remembered password has expired and the command hangs: SIGTERM still cancels the statement at once."""
     project = make_project(tmp_path / "p", [TABLE + "\n" + sql("SELECT pg_sleep(60)")])
@@ -322,6 +333,7 @@ def test_a_program_that_is_not_there_is_20(login: Login, project: Path) -> None:
         assert time.monotonic() - begun < 5
 
 
+@pytest.mark.thorough
 def test_a_command_that_fails_is_tried_again_then_10(login: Login, project: Path) -> None:
     """A metadata service that is away: with the exit status and what was said last; secrets in it are masked."""
     command = login.command("echo first >&2; echo the service is away >&2; exit 7;")
@@ -334,6 +346,7 @@ def test_a_command_that_fails_is_tried_again_then_10(login: Login, project: Path
     assert said[:2] == ["first", "the service is away"]
 
 
+@pytest.mark.thorough
 def test_a_command_that_recovers(login: Login, project: Path) -> None:
     """The service is back within MIGRATE_WAIT_TIMEOUT: the run goes on."""
     job = login.start(project, command=login.command(f"[ -e {login.folder}/up ] || exit 1;"))
@@ -371,12 +384,14 @@ def test_a_command_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     until(lambda: not is_alive(pid), 5)
 
 
+@pytest.mark.thorough
 def test_a_command_that_floods_stderr_is_ended() -> None:
     """It must not fill the memory."""
     with pytest.raises(password.NoPassword, match="without end"):
         password._Source(("sh", "-c", "exec yes >&2")).take(60, 30)
 
 
+@pytest.mark.thorough
 def test_a_password_after_a_line_of_warning(login: Login, project: Path) -> None:
     """No line of what was written is seen, even where the whole is no password and stderr repeats it."""
     login.tell(f"WARNING: an old version\n{SECRET}")
@@ -386,6 +401,7 @@ def test_a_password_after_a_line_of_warning(login: Login, project: Path) -> None
     assert SECRET not in result.out
 
 
+@pytest.mark.thorough
 def test_a_command_that_leaves_something_behind(tmp_path: Path) -> None:
     """A helper that a tool keeps running holds the pipe open: its end is not waited for."""
     begun = time.monotonic()
@@ -430,6 +446,7 @@ def is_proven(result: Result) -> bool:
     return any(event.get("proven") for event in result.events("nothing.pending"))
 
 
+@pytest.mark.thorough
 def test_a_backup(login: Login, project: Path, tmp_path: Path) -> None:
     """pg_dump has the password in its environment, and `ps` shows none, of nobody."""
     programs = login.database.server.bin
@@ -448,6 +465,7 @@ def test_a_backup(login: Login, project: Path, tmp_path: Path) -> None:
     assert SECRET.encode() not in seen
 
 
+@pytest.mark.thorough
 def test_hooks_ask_by_themselves(login: Login, tmp_path: Path) -> None:
     """MIGRATE_BEFORE has the job's environment, not the password: by the time it is used it may be another."""
     project = make_project(tmp_path / "p", [TABLE])
@@ -457,6 +475,7 @@ def test_hooks_ask_by_themselves(login: Login, tmp_path: Path) -> None:
     assert "MIGRATE_PASSWORD_COMMAND=" in seen and "PGPASSWORD" not in seen and SECRET not in seen
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("driver", ["", "+asyncpg"])
 def test_questions(login: Login, tmp_path: Path, driver: str) -> None:
     """status, current and history ask the database with the command's password; the flag works there too."""
@@ -474,6 +493,7 @@ def test_questions(login: Login, tmp_path: Path, driver: str) -> None:
     assert failing.code == 10 and "ended with 3: no token" in failing.err, failing.err
 
 
+@pytest.mark.thorough
 def test_waiting_for_migrations(login: Login, project: Path) -> None:
     """The application's pod asks with a token of its own, in the ordinary way and by the short cut."""
     old_enough(login.database)
@@ -484,12 +504,14 @@ def test_waiting_for_migrations(login: Login, project: Path) -> None:
     assert login.run("wait-for-migrations", project, MIGRATE_HISTORY="off").code == 0
 
 
+@pytest.mark.thorough
 def test_config_shows_the_command(login: Login, project: Path) -> None:
     """As it does MIGRATE_BEFORE."""
     result = login.run("config", project, command="aws rds generate-db-auth-token")
     assert "aws rds generate-db-auth-token" in result.out
 
 
+@pytest.mark.thorough
 def test_the_library(login: Login, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same for programs; what goes wrong is an exception."""
     monkeypatch.chdir(project)
@@ -502,6 +524,7 @@ def test_the_library(login: Login, project: Path, monkeypatch: pytest.MonkeyPatc
     assert raised.value.exit_code == 10 and "false" in str(raised.value)
 
 
+@pytest.mark.thorough
 def test_libpqs_password_file_where_no_command_is_set(login: Login, project: Path) -> None:
     """PGPASSFILE goes on working."""
     server = login.database.server
@@ -512,6 +535,7 @@ def test_libpqs_password_file_where_no_command_is_set(login: Login, project: Pat
     assert result.finished["applied"] == ["r1"], result.finished
 
 
+@pytest.mark.thorough
 def test_a_wrong_password_really_fails(login: Login, pg18: Server) -> None:
     """What all of this rests on: the server looks at passwords."""
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):

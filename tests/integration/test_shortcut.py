@@ -253,6 +253,7 @@ def test_the_answer_is_bare_alembics(settled: Database, project: Path) -> None:
     assert "r1 (head)" in done.stdout
 
 
+@pytest.mark.thorough
 def test_twenty_first_runs_at_once_record_without_an_error(database: Database, project: Path) -> None:
     """CREATE SCHEMA IF NOT EXISTS races; ours does not."""
     run_job("migrate", cwd=project, url=database.url, env={"MIGRATE_HISTORY": "off"})

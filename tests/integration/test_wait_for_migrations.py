@@ -92,6 +92,7 @@ def test_at_what_is_needed(migrated: Database, project: Path) -> None:
     assert not result.events("migrations.waiting")
 
 
+@pytest.mark.thorough
 def test_one_revision_behind_while_another_image_migrates(migrated: Database, project: Path) -> None:
     """What is current, needed and pending is said, and again when it changes."""
     add_revision(project, 3, sql("SELECT 1"))
@@ -128,12 +129,14 @@ def test_beyond(migrated: Database, project: Path, args: tuple[str, ...], env: d
         assert result.events("migrations.ready")[0]["ahead"] is True
 
 
+@pytest.mark.thorough
 def test_the_jobs_own_policy_stays_fail(migrated: Database, project: Path) -> None:
     """Only waiting tolerates by default."""
     migrated.execute("UPDATE alembic_version SET version_num = 'of_a_newer_image'")
     assert run_job("migrate", cwd=project, url=migrated.url).code == 28
 
 
+@pytest.mark.thorough
 def test_to(migrated: Database, project: Path) -> None:
     """Beyond what was asked for, at a revision that is known: ready. Not there yet: not."""
     assert wait(project, migrated, "--to", "r1").events("migrations.ready")[0]["needed"] == ["r1"]
@@ -146,6 +149,7 @@ def test_to(migrated: Database, project: Path) -> None:
     expect(wait(project, migrated, "--to", "+1", MIGRATE_MIGRATIONS_TIMEOUT="60s"), 20, "relative")
 
 
+@pytest.mark.thorough
 def test_two_heads(database: Database, tmp_path: Path) -> None:
     """All heads are needed; `--to` chooses; `head` means one, and is an error as it is for the Job."""
     project = make_project(tmp_path, [TABLE])
@@ -160,6 +164,7 @@ def test_two_heads(database: Database, tmp_path: Path) -> None:
     assert wait(project, database).finished["to"] == ["r2", "r3"]
 
 
+@pytest.mark.thorough
 def test_scripts_without_revisions(database: Database, tmp_path: Path) -> None:
     """Nothing is needed: ready, also in an empty database."""
     assert wait(make_project(tmp_path, []), database).code == 0
@@ -174,6 +179,7 @@ TWO_TABLES = ENV.replace(
 )
 
 
+@pytest.mark.thorough
 def test_several_version_tables(database: Database, tmp_path: Path) -> None:
     """Each of them must be there; what is behind is named."""
     project = make_project(tmp_path, [sql("SELECT 1")], env=TWO_TABLES)
@@ -198,6 +204,7 @@ def test_nobody_migrates(database: Database, project: Path) -> None:
     assert database.query("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace") == [(0,)]
 
 
+@pytest.mark.thorough
 def test_somebody_migrates_for_too_long(database: Database, tmp_path: Path) -> None:
     """The run that holds the lock is named, with its pod and since when."""
     project = make_project(tmp_path, [sql("SELECT pg_sleep(60)")])
@@ -220,6 +227,7 @@ def settled(folder: Path, **values: float) -> str:
     return str(folder)
 
 
+@pytest.mark.thorough
 def test_the_deadline_bounds_it_too(database: Database, project: Path, tmp_path: Path) -> None:
     """MIGRATE_DEADLINE is nearer: the same words, while there is time for them."""
     bounds = {"MIGRATE_DEADLINE": "30s", "MIGRATE_MIGRATIONS_TIMEOUT": "10m"}
@@ -228,17 +236,20 @@ def test_the_deadline_bounds_it_too(database: Database, project: Path, tmp_path:
     assert result.finished["duration_seconds"] < 30
 
 
+@pytest.mark.thorough
 def test_a_bound_of_nothing_looks_once(database: Database, project: Path) -> None:
     """--timeout 0s asks whether it is ready now."""
     expect(wait(project, database, "--timeout", "0s"), 16, "need r2", "nobody is migrating")
 
 
+@pytest.mark.thorough
 def test_one_spelling_of_the_timeout(database: Database, project: Path) -> None:
     """--timeout and --migrations-timeout at once is a mistake; a wrong value is named."""
     expect(wait(project, database, "--timeout", "1s", "--migrations-timeout", "2s"), 2, "--migrations-timeout")
     expect(wait(project, database, "--timeout", "soon"), 20, "soon")
 
 
+@pytest.mark.thorough
 def test_behind_for_a_while_and_nobody_migrates(database: Database, project: Path, tmp_path: Path) -> None:
     """A warning, once."""
     path = settled(tmp_path, _REPORT_EVERY=0.1, _UNATTENDED=0.1)
@@ -262,6 +273,7 @@ def test_sigterm(database: Database, project: Path) -> None:
     assert time.monotonic() - sent <= 1.0
 
 
+@pytest.mark.thorough
 def test_sigterm_while_env_py_is_loaded(database: Database, tmp_path: Path) -> None:
     """env.py hangs: 14 all the same, and the process that loads it is gone."""
     env = "import os, time\nprint('loading', os.getpid())\ntime.sleep(60)\n"
@@ -274,6 +286,7 @@ def test_sigterm_while_env_py_is_loaded(database: Database, tmp_path: Path) -> N
     until(lambda: not Path(f"/proc/{pid}").exists(), 5)
 
 
+@pytest.mark.thorough
 def test_a_skipped_run(tmp_path: Path) -> None:
     """MIGRATE_SKIP touches nothing here either."""
     result = run_job(WAIT, cwd=tmp_path, env={"MIGRATE_SKIP": "no database in this environment"})
@@ -283,6 +296,7 @@ def test_a_skipped_run(tmp_path: Path) -> None:
 # The database that is not there, or not for us.
 
 
+@pytest.mark.thorough
 def test_a_database_that_comes_later(project: Path) -> None:
     """The server is started while the pod waits, and migrated then."""
     with Server(18, folder=roomy_memory()) as server:
@@ -302,6 +316,7 @@ def test_a_database_that_never_comes(project: Path) -> None:
     assert "hush" not in result.out
 
 
+@pytest.mark.thorough
 def test_a_server_that_is_full(migrated: Database, project: Path) -> None:
     """Too many connections: it waits until there is room."""
     migrated.execute("DROP ROLE IF EXISTS crowded")
@@ -342,6 +357,7 @@ def test_no_privilege_on_the_version_table(migrated: Database, project: Path, re
     assert run_job(WAIT, cwd=project, url=reader, env=env).code == 0
 
 
+@pytest.mark.thorough
 def test_a_grant_that_a_running_migration_makes(migrated: Database, project: Path, reader: str) -> None:
     """While a run holds the lock, a missing privilege is waited for."""
     holder = migrated.connect()
@@ -354,6 +370,7 @@ def test_a_grant_that_a_running_migration_makes(migrated: Database, project: Pat
     holder.close()
 
 
+@pytest.mark.thorough
 def test_a_replica(project: Path) -> None:
     """The application's URL leads to a replica: its version table says as much."""
     with Server(16, folder=roomy_memory()) as server:
@@ -369,6 +386,7 @@ def test_a_replica(project: Path) -> None:
         expect(wait(project, Database(server, "postgres")), 16, "cannot be seen from a replica")
 
 
+@pytest.mark.thorough
 def test_through_a_pooler(migrated: Database, project: Path, bouncer: Bouncer) -> None:
     """PgBouncer in transaction mode: no state of a session is needed, and nothing that it would not pass on."""
     with bouncer("transaction") as url:
@@ -383,6 +401,7 @@ def test_through_a_pooler(migrated: Database, project: Path, bouncer: Bouncer) -
 # env.py.
 
 
+@pytest.mark.thorough
 def test_env_py_that_needs_a_table_which_a_migration_makes(database: Database, tmp_path: Path) -> None:
     """It fails before the migration: tried again, then ready; in vain: 22 with the cause."""
     needy = ENV.replace(
@@ -398,6 +417,7 @@ def test_env_py_that_needs_a_table_which_a_migration_makes(database: Database, t
     assert finish(job).code == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("env", "part"),
     [
@@ -416,6 +436,7 @@ def test_env_py_that_no_waiting_helps(database: Database, tmp_path: Path, env: s
     assert time.monotonic() - begun < 30
 
 
+@pytest.mark.thorough
 def test_heads_that_cannot_be_told(database: Database, project: Path) -> None:
     """A revision file that does not parse: 22 at once."""
     (project / "migrations" / "versions" / "r3_.py").write_text("def")
@@ -461,6 +482,7 @@ def test_it_changes_nothing_locks_nothing_and_keeps_no_connection(database: Data
     assert database.query("SELECT to_regclass('app.alembic_version') IS NOT NULL") == [(True,)]
 
 
+@pytest.mark.thorough
 def test_a_version_table_that_comes_where_it_was_not_expected(database: Database, project: Path) -> None:
     """The search path's first schema does not exist yet; once it does, the version table is made there."""
     database.execute(f"ALTER DATABASE {database.name} SET search_path = app, public")
@@ -473,12 +495,14 @@ def test_a_version_table_that_comes_where_it_was_not_expected(database: Database
     assert database.query("SELECT to_regclass('app.alembic_version') IS NOT NULL") == [(True,)]
 
 
+@pytest.mark.thorough
 def test_another_projects_version_table(database: Database, project: Path) -> None:
     """A table of the same name in another schema is not taken for ours."""
     database.execute("CREATE SCHEMA other; CREATE TABLE other.alembic_version AS SELECT 'r2'::text AS version_num")
     expect(wait(project, database), 16, "no revision", "public.alembic_version")
 
 
+@pytest.mark.thorough
 def test_the_projects_own_way(migrated: Database, project: Path) -> None:
     """No DATABASE_URL: it looks where env.py connects to."""
     env = project / "migrations" / "env.py"
@@ -532,6 +556,7 @@ def edited(file: Path) -> dict[str, str]:
     return {}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", STALE)
 def test_what_makes_the_record_stale(migrated: Database, project: Path, name: str) -> None:
     """Anything that may change what is needed: env.py is loaded."""
@@ -539,6 +564,7 @@ def test_what_makes_the_record_stale(migrated: Database, project: Path, name: st
     assert not is_proven(quick(project, migrated, **env))
 
 
+@pytest.mark.thorough
 def test_a_new_revision_and_other_rows(migrated: Database, project: Path) -> None:
     """A newer image's pod waits though the older's Job has recorded; so does one whose database was rolled back."""
     migrated.execute("UPDATE alembic_version SET version_num = 'r1'")
@@ -549,6 +575,7 @@ def test_a_new_revision_and_other_rows(migrated: Database, project: Path) -> Non
     assert quick(project, migrated, "--timeout", "1s").code == 16
 
 
+@pytest.mark.thorough
 def test_a_record_for_a_target(database: Database, project: Path) -> None:
     """MIGRATE_TO=r1 of the Job proves r1 to the pods, not the heads."""
     assert run_job("migrate", cwd=project, url=database.url, env={"MIGRATE_TO": "r1"}).code == 0
@@ -557,6 +584,7 @@ def test_a_record_for_a_target(database: Database, project: Path) -> None:
     assert quick(project, database, "--timeout", "1s").code == 16
 
 
+@pytest.mark.thorough
 def test_a_wait_writes_no_record(migrated: Database, project: Path) -> None:
     """The Job's record is all there is; a wait only reads."""
     before = migrated.query("SELECT key, digest, xmin FROM alembic_job.nothing_pending ORDER BY key")
@@ -568,6 +596,7 @@ def test_a_wait_writes_no_record(migrated: Database, project: Path) -> None:
 # A thousand pods.
 
 
+@pytest.mark.thorough
 def test_a_poll_is_one_short_connection_and_one_query(project: Path) -> None:
     """As the server's own log tells it: env.py's connection, then one connection with one query a look, never two."""
     conf = {"log_statement": "all", "log_connections": "on", "log_disconnections": "on", "log_line_prefix": "%p|%a|"}
@@ -593,6 +622,7 @@ def test_a_poll_is_one_short_connection_and_one_query(project: Path) -> None:
     assert not [text for _, _, text in lines if "ERROR" in text], "a table that is not there is no error in the log"
 
 
+@pytest.mark.thorough
 def test_a_look_at_a_locked_version_table_is_bounded(migrated: Database, project: Path) -> None:
     """Somebody holds the version table: no connection waits in that queue for long, and it is ready afterwards."""
     holder = migrated.connect()
@@ -625,6 +655,7 @@ with create_engine(os.environ["DATABASE_URL"]).connect() as connection:
 """
 
 
+@pytest.mark.thorough
 def test_tenants_that_appear_while_it_waits(database: Database, tmp_path: Path) -> None:
     """The first table being ready is not all: env.py is asked once more which version tables there are."""
     project = make_project(tmp_path, [sql("SELECT 1")], env=TENANTS)
@@ -662,6 +693,7 @@ with create_engine("postgresql://teller:{password.replace(" ", "%20")}@{place}")
     database.execute("DROP OWNED BY teller; DROP ROLE teller")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("statement", ["SET lock_timeout = '5s'; CREATE SCHEMA IF NOT EXISTS s", "SELECT 1"])
 def test_several_statements_at_once(database: Database, tmp_path: Path, statement: str) -> None:
     """An env.py that makes its schema in a statement among others is understood, and nothing is made."""
@@ -675,6 +707,7 @@ def test_several_statements_at_once(database: Database, tmp_path: Path, statemen
     assert database.query("SELECT to_regnamespace('s') IS NULL") == [(True,)]
 
 
+@pytest.mark.thorough
 def test_a_change_that_cannot_be_kept_back(database: Database, tmp_path: Path) -> None:
     """env.py calls a function that writes: that is an error of the project (22), which no retry mends."""
     database.execute("CREATE TABLE t (); CREATE FUNCTION f() RETURNS void LANGUAGE sql AS 'CREATE TABLE x ()'")
@@ -683,6 +716,7 @@ def test_a_change_that_cannot_be_kept_back(database: Database, tmp_path: Path) -
     expect(result, 22, "env.py changes the database", "without letting it change anything")
 
 
+@pytest.mark.thorough
 def test_who_migrates_may_not_be_asked(migrated: Database, project: Path, new_database: Callable[[], Database]) -> None:
     """A role that may not see the locks: the wait goes on without knowing who migrates."""
     migrated.execute("CREATE ROLE blind LOGIN PASSWORD 'blind'; GRANT SELECT ON alembic_version TO blind")
