@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import psycopg2
@@ -22,15 +23,17 @@ def connect(dsn: Dsn, application_name: str, timeout: float = 10, *, hurry: bool
     Where a command gives the password it is asked, or was a moment ago; in a `hurry` the last password will do, and the
     command gets no more than `timeout`. Raises `psycopg2.OperationalError`; `connect_error` says what it means.
     """
+    return _logged_in(dsn, lambda login: _connect(login, application_name, timeout), timeout if hurry else None)
+
+
+def _logged_in(dsn: Dsn, opened: Callable[[dict[str, str]], Connection], hurry: float | None = None) -> Connection:
+    """Connects with the parameters, and with the password that the command gives where there is one."""
     if not dsn.password_command:
-        return _connect(dsn.parameters, application_name, timeout)
+        return opened(dsn.parameters)
     from alembic_job.gateways import password
 
     return password.used(
-        dsn.password_command,
-        lambda given: _connect({**dsn.parameters, "password": given}, application_name, timeout),
-        is_refused,
-        timeout if hurry else None,
+        dsn.password_command, lambda given: opened({**dsn.parameters, "password": given}), is_refused, hurry
     )
 
 
@@ -66,15 +69,7 @@ def attach(dsn: Dsn, application_name: str, timeout: float) -> Connection:
 
     Otherwise as `connect`.
     """
-    if not dsn.password_command:
-        return _attach(dsn.parameters, application_name, timeout)
-    from alembic_job.gateways import password
-
-    return password.used(
-        dsn.password_command,
-        lambda given: _attach({**dsn.parameters, "password": given}, application_name, timeout),
-        is_refused,
-    )
+    return _logged_in(dsn, lambda login: _attach(login, application_name, timeout))
 
 
 def _attach(login: dict[str, str], application_name: str, timeout: float) -> Connection:
