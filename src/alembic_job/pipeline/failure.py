@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg2
@@ -12,6 +15,8 @@ from alembic_job.errors import JobError
 from alembic_job.gateways import postgres
 from alembic_job.gateways.complaints import project_error, where
 from alembic_job.gateways.project import Project
+from alembic_job.model import Report
+from alembic_job.watch import Watch
 
 _PACKAGE = Path(__file__).parent.parent
 _CODES: dict[str, type[JobError]] = {
@@ -19,6 +24,25 @@ _CODES: dict[str, type[JobError]] = {
     "55P03": errors.TableLocked,
     "40P01": errors.TableLocked,
 }
+
+
+@contextmanager
+def concluded(
+    report: Report, watch: Watch, reworded: Callable[[BaseException], BaseException] = lambda reason: reason
+) -> Iterator[None]:
+    """Around a run's work: takes its time, and makes what ended it the run's error, `reworded` and with the report."""
+    begun = time.monotonic()
+    try:
+        yield
+    except BaseException as error:
+        watch.settle()
+        reason = reworded(watch.stopped or error)
+        if isinstance(reason, JobError):
+            reason.report = report
+        raise reason from error
+    finally:
+        watch.settle()
+        report.duration_seconds = time.monotonic() - begun
 
 
 def classify(error: BaseException, project: Project | None, revision: str | None, in_project: bool = True) -> JobError:

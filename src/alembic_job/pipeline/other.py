@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 from alembic_job.dsn import Dsn
-from alembic_job.errors import JobError, SettingsError
+from alembic_job.errors import SettingsError
 from alembic_job.gateways.project import find_config, ini_url
 from alembic_job.identity import Identity
 from alembic_job.logs.events import Log
 from alembic_job.model import Report
+from alembic_job.pipeline.failure import concluded
 from alembic_job.settings import Settings
 from alembic_job.settings.load import parse_url
 from alembic_job.steps.wait import wait_for_primary
@@ -42,19 +42,9 @@ def backup(settings: Settings, *, log: Log, watch: Watch, identity: Identity, **
 
 
 def _report(command: str, settings: Settings, identity: Identity, watch: Watch, work: Callable[[Dsn], None]) -> Report:
-    begun = time.monotonic()
     report = Report(command, identity.run_id)
-    try:
+    with concluded(report, watch):
         work(database_of(settings))
-    except BaseException as error:
-        watch.settle()
-        reason = watch.stopped or error
-        if isinstance(reason, JobError):
-            reason.report = report
-        raise reason from error
-    finally:
-        watch.settle()
-        report.duration_seconds = time.monotonic() - begun
     return report
 
 

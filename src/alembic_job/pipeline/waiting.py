@@ -25,6 +25,7 @@ from alembic_job.gateways.locks import Session
 from alembic_job.identity import Identity
 from alembic_job.logs.events import Log
 from alembic_job.model import Report
+from alembic_job.pipeline.failure import concluded
 from alembic_job.pipeline.learning import Learned, NotYet, learn
 from alembic_job.settings import Settings
 from alembic_job.steps.compare import distance
@@ -54,28 +55,21 @@ def wait_for_migrations(
     Raises `MigrationsAwaited` (16) after `settings.migrations_timeout`, `RevisionUnknown` (28) where the database is
     ahead and that is to fail, and what keeps it from looking: 10, 20, 21, 22.
     """
-    begun = time.monotonic()
     report = Report("wait-for-migrations", identity.run_id)
     watch.progress = lambda: report
     wait = _Wait(settings, log, watch, identity, learn_secret, report)
-    try:
+
+    def reworded(reason: BaseException) -> BaseException:
+        """The deadline's own words would speak of what was applied."""
+        return wait.too_late() if type(reason) is DeadlineExceeded else reason
+
+    with concluded(report, watch, reworded):
         if settings.skip:
             log.warning("job.skipped", reason=settings.skip)
             report.outcome = "skipped"
         else:
             wait.until_ready()
-        return report
-    except BaseException as error:
-        watch.settle()
-        reason = watch.stopped or error
-        if type(reason) is DeadlineExceeded:  # it would speak of what was applied
-            reason = wait.too_late()
-        if isinstance(reason, JobError):
-            reason.report = report
-        raise reason from error
-    finally:
-        watch.settle()
-        report.duration_seconds = time.monotonic() - begun
+    return report
 
 
 @dataclass(frozen=True)
