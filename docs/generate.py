@@ -20,7 +20,10 @@ REFERENCE = Path(__file__).with_name("reference")
 _NOTICE = "<!-- Made by `python -m docs.generate`: change the code's tables, not this page. -->\n\n"
 _KINDS: dict[Callable[[str], object], str] = {
     values.duration: "duration",
+    values.duration_or_off: "duration or `off`",
+    values.terminate_blockers: "`idle-in-transaction>DURATION`, `off`",
     values.words: "words",
+    values.search_path: "names of schemas",
     values.identifier: "name",
     values.plain: "text",
 }
@@ -127,7 +130,7 @@ and `wait-for-migrations` alone.
 ## Questions
 
 Their answer alone goes to stdout, everything else to stderr. They change nothing and take no lock. Each takes
-`--database-url`, `--database-direct-url` and `--password-command`.
+`--database-url`, `--database-direct-url`, `--password-command`, `--role` and `--search-path`.
 
 {_commands(sorted(questions))}
 """

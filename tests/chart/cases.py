@@ -172,6 +172,18 @@ CASES: dict[str, Case] = {
     "migrations.settings.tag": Case("blue", _variable("MIGRATE_TAG", "blue")),
     "migrations.settings.loginGrace": Case("30s", _variable("MIGRATE_LOGIN_GRACE", "30s")),
     "migrations.settings.runLockTimeout": Case("1m", _variable("MIGRATE_RUN_LOCK_TIMEOUT", "1m")),
+    "migrations.settings.lockPolicy": Case("off", _variable("MIGRATE_LOCK_POLICY", '"off"')),
+    "migrations.settings.tableLockTimeout": Case("3m", _variable("MIGRATE_TABLE_LOCK_TIMEOUT", "3m")),
+    "migrations.settings.maxLockHold": Case("off", _variable("MIGRATE_MAX_LOCK_HOLD", '"off"')),
+    "migrations.settings.terminateBlockers": Case(
+        "idle-in-transaction>60s", _variable("MIGRATE_TERMINATE_BLOCKERS", "idle-in-transaction>60s")
+    ),
+    "migrations.settings.logQueries": Case("off", _variable("MIGRATE_LOG_QUERIES", '"off"')),
+    "migrations.settings.heartbeat": Case("1s", _variable("MIGRATE_HEARTBEAT", "1s")),
+    "migrations.settings.role": Case("we ird", _variable("MIGRATE_ROLE", "we ird")),
+    "migrations.settings.searchPath": Case(
+        '"$user", app', "- name: MIGRATE_SEARCH_PATH\n              value: '\"$$user\", app'"
+    ),
     "migrations.settings.transaction": Case("all", _variable("MIGRATE_TRANSACTION", "all")),
     "migrations.settings.whenAhead": Case("fail", _variable("MIGRATE_WHEN_AHEAD", "fail")),
     "migrations.settings.newDatabase": Case("empty", _variable("MIGRATE_NEW_DATABASE", "empty")),

@@ -24,6 +24,7 @@ MANAGED = {
     "MIGRATE_PASSWORD_COMMAND",
     "MIGRATE_MIGRATIONS_TIMEOUT",
     "MIGRATE_TERMINATION_LOG",
+    "MIGRATE_IMAGE",
 }
 
 # A value that is refused → a part of the message.
@@ -50,6 +51,12 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("migrations.args", ["rollback", "--steps", 1], "string"),
     ("migrations.settings.to", 1e5, "a revision is text: put it in quotes"),
     ("migrations.settings.history", False, "needs quotes"),
+    ("migrations.settings.lockPolicy", False, "needs quotes"),
+    ("migrations.settings.maxLockHold", False, "needs quotes"),
+    ("migrations.settings.maxLockHold", "never", "maxLockHold"),
+    ("migrations.settings.terminateBlockers", False, "needs quotes"),
+    ("migrations.settings.terminateBlockers", "active>60s", "terminateBlockers"),
+    ("migrations.settings.logQueries", True, "need quotes"),
     ("migrations.settings.skip", True, "skip is the reason in words"),
     ("migrations.settings.transaction", "one", "per-revision"),
     ("migrations.settings.whenAhead", "ignore", "tolerate"),
@@ -204,7 +211,10 @@ def test_the_schema_takes_what_the_setting_takes(setting: Any) -> None:
         assert rule["$ref"].endswith("uration")
     elif setting.parse is values.words:
         assert rule["$ref"].endswith("textOrWords")
-    elif setting.parse not in (values.plain, values.identifier):
+    elif setting.parse in (values.duration_or_off, values.terminate_blockers):
+        pattern = rule["else"]["pattern"]
+        assert all(re.fullmatch(pattern, text) for text in ("off", setting.default or "idle-in-transaction>60s"))
+    elif setting.parse not in (values.plain, values.identifier, values.search_path):
         with pytest.raises(ValueError) as refused:
             setting.parse("\0")
         words = set(str(refused.value).replace(" or ", ", ").split(", "))
@@ -229,6 +239,16 @@ def test_no_duration_is_admitted_that_the_job_refuses(duration: str) -> None:
     """The pattern is narrower than the parser, never wider."""
     if re.fullmatch(SCHEMA["definitions"]["duration"]["pattern"], duration):
         values.duration(duration)
+
+
+@pytest.mark.parametrize("name", ["maxLockHold", "terminateBlockers"])
+@pytest.mark.parametrize("start", ["", "idle-in-transaction>", "active>"])
+@pytest.mark.parametrize("end", ["", "off", "OFF", "60s", "1", "0.1s", "900ms", "1.5h", "-1s", "x", "nan", "inf"])
+def test_nothing_is_admitted_that_a_parser_refuses(name: str, start: str, end: str) -> None:
+    """Where a setting takes a duration among other words the pattern is narrower than its parser."""
+    rule = SCHEMA["properties"]["migrations"]["properties"]["settings"]["properties"][name]
+    if re.fullmatch(rule["else"]["pattern"], start + end):
+        {"maxLockHold": values.duration_or_off, "terminateBlockers": values.terminate_blockers}[name](start + end)
 
 
 def test_a_parent_may_add_its_own() -> None:

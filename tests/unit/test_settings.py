@@ -37,6 +37,128 @@ def test_no_durations(text: str) -> None:
         values.duration(text)
 
 
+@pytest.mark.parametrize(("text", "seconds"), [("off", None), (" OFF ", None), ("0", 0), ("250ms", 0.25), ("5m", 300)])
+def test_durations_or_off(text: str, seconds: float | None) -> None:
+    """A bound that can be taken away."""
+    assert values.duration_or_off(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", " ", "never", "on", "-1s", "nan", "inf", "off5s", "5s off"])
+def test_neither_duration_nor_off(text: str) -> None:
+    """The error names both."""
+    with pytest.raises(ValueError, match=r"90s.*or off"):
+        values.duration_or_off(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("off", None),
+        (" OFF ", None),
+        ("idle-in-transaction>60s", 60),
+        ("Idle-In-Transaction > 1m 30s", 90),
+        ("idle_in_transaction>1", 1),
+        ("idle-in-transaction>1.5h", 5400),
+    ],
+)
+def test_blockers_that_may_be_ended(text: str, seconds: float | None) -> None:
+    """Idle in a transaction for longer than a time: nothing else can be asked for."""
+    assert values.terminate_blockers(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "on",
+        "60s",
+        "idle>60s",
+        "active>60s",
+        "idle-in-transaction",
+        "idle-in-transaction>",
+        "idle-in-transaction>0.1s",
+        "idle-in-transaction>999ms",
+        "idle-in-transaction>x",
+        "idle-in-transaction>nan",
+        "idle-in-transaction>inf",
+        "idle-in-transaction>-1s",
+        "idle-in-transaction<60s",
+        "idle-in-transaction>=60s",
+        "idle-in-transaction>60s,active>1s",
+        "idle-in-transaction>60s>1s",
+        ">60s",
+        "nan",
+        "inf",
+        "-1s",
+    ],
+)
+def test_blockers_that_may_not_be_ended(text: str) -> None:
+    """Sessions at work, or a pause between two statements of theirs, are never ended."""
+    with pytest.raises(ValueError, match="idle-in-transaction>60s"):
+        values.terminate_blockers(text)
+
+
+def test_what_may_be_ended_is_nobody_by_default() -> None:
+    """And a bound that was switched off is none, whatever its default."""
+    assert Settings().terminate_blockers is None
+    assert Settings().max_lock_hold == 5
+    assert Settings.load({}, {"MIGRATE_MAX_LOCK_HOLD": "OFF"}).max_lock_hold is None
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("app", ("app",)),
+        (" App , public ", ("app", "public")),
+        ('"We ird","a""b", x', ("We ird", 'a"b', "x")),
+        ('"$user", public', ("$user", "public")),
+        ("$user,public", ("$user", "public")),
+        ("ÄRger, _x$1", ("Ärger", "_x$1")),
+        ('"a,b"', ("a,b",)),
+        ('"%s"', ("%s",)),
+    ],
+)
+def test_search_paths(text: str, names: tuple[str, ...]) -> None:
+    """As after SET: quoted or not, in PostgreSQL's own folding; handed on as it was written."""
+    assert values.schemas(text) == names
+    assert values.search_path(text) == text.strip()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        ",",
+        "app,",
+        ",app",
+        "a,,b",
+        "a b",
+        '"app',
+        'app"',
+        '""',
+        "1app",
+        "my-schema",
+        "'app'",
+        "a;b",
+        "$x",
+        "a" * 64,
+        "app\x00",
+        '"\x00"',
+        "app\n;",
+        "app\xa0,public",
+        f'"{"ä" * 32}"',
+    ],
+)
+def test_no_search_paths(text: str) -> None:
+    """Everything else is refused before a server sees it; the error of the setting names it."""
+    with pytest.raises(ValueError, match="names of schemas"):
+        values.search_path(text)
+    if text.strip() and "\x00" not in text:
+        with pytest.raises(SettingsError, match="MIGRATE_SEARCH_PATH"):
+            Settings.load({}, {"MIGRATE_SEARCH_PATH": text})
+
+
 def test_flag_over_environment_over_default() -> None:
     """And each says where it came from."""
     environ = {"MIGRATE_WAIT_TIMEOUT": "10s", "MIGRATE_DEADLINE": "1m"}

@@ -113,6 +113,7 @@ becomes words as of a shell. Kubernetes takes $(X) for a reference and $$ for $,
 {{- $_ := set $settings "whenAhead" (default $wait.whenAhead $settings.whenAhead) -}}
 {{- end -}}
 {{- if has .run (list "migrate" "manual") -}}
+{{- $_ := set $settings "image" (include "alembic-job.image" .root) -}}
 {{- $_ := set $settings "backup" $values.backup.mode -}}
 {{- if $values.backup.existingClaim -}}
 {{- $_ := set $settings "backupUrl" $values.backup.mountPath -}}

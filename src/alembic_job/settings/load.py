@@ -38,6 +38,15 @@ class Settings:
     wait_timeout: float
     login_grace: float
     run_lock_timeout: float
+    image: str | None
+    lock_policy: str
+    table_lock_timeout: float
+    max_lock_hold: float | None
+    terminate_blockers: float | None
+    log_queries: str
+    heartbeat: float
+    role: str | None
+    search_path: str | None
     migrations_timeout: float
     deadline: float | None
     transaction: str

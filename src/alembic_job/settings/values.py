@@ -20,6 +20,31 @@ def duration(text: str) -> float:
     return total
 
 
+def duration_or_off(text: str) -> float | None:
+    """A duration, or `off` → None."""
+    if text.strip().lower() == "off":
+        return None
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, or off") from error
+
+
+def terminate_blockers(text: str) -> float | None:
+    """`idle-in-transaction>60s` → 60.0, `off` → None. Nothing shorter than a second: that would be working sessions."""
+    rest = text.strip().lower().replace(" ", "")
+    if rest == "off":
+        return None
+    word, sign, bound = rest.partition(">")
+    try:
+        seconds = duration(bound)
+    except ValueError:
+        seconds = 0.0
+    if word not in ("idle-in-transaction", "idle_in_transaction") or not sign or seconds < 1:
+        raise ValueError("idle-in-transaction>60s (a duration of at least 1s), or off")
+    return seconds
+
+
 def _sum_of_parts(rest: str) -> float:
     total = 0.0
     while rest:
@@ -64,6 +89,35 @@ def identifier(text: str) -> str:
     if not name or len(name.encode()) > 63 or "\x00" in name:
         raise ValueError("a schema name of 1 to 63 bytes")
     return name
+
+
+def search_path(text: str) -> str:
+    """A search_path as after SET, taken as it is once `schemas` can read it."""
+    schemas(text)
+    return text.strip()
+
+
+def schemas(text: str) -> tuple[str, ...]:
+    """`app, "We ird", $user` → the names in it. Raises `ValueError`."""
+    import re
+
+    blank = r"[ \t\r\n\f]*"
+    item = re.compile(rf'{blank}(?:"((?:[^"\0]|"")+)"|(\$user|[^\W\d][\w$]*)){blank}(,|\Z)', re.IGNORECASE)
+    names: list[str] = []
+    end, more = 0, True
+    while more:
+        found = item.match(text, end)
+        name = "" if found is None else found[1].replace('""', '"') if found[1] else _folded(found[2])
+        if found is None or len(name.encode("utf-8", "surrogateescape")) > 63:
+            raise ValueError('names of schemas with commas between, as after SET search_path: app, "My Schema", public')
+        names.append(name)
+        end, more = found.end(), found[3] == ","
+    return tuple(names)
+
+
+def _folded(name: str) -> str:
+    """An unquoted name as PostgreSQL reads it: only ASCII letters have a lower case there."""
+    return "".join(sign.lower() if sign.isascii() else sign for sign in name)
 
 
 def plain(text: str) -> str:
