@@ -4,10 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST_ARGS ?=
+CHAOS_ARGS ?=
+BENCH_ARGS ?=
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-projects test-chart test-image test-cluster bench lint docs lock clean
+.PHONY: help install demo test test-projects test-chaos test-chart test-image test-cluster bench bench-stall lint docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +32,9 @@ test: $(STAMP) ## the tests on real embedded PostgreSQL servers (no Docker, no K
 test-projects: $(STAMP) ## mlflow, optuna, 1,000 revisions, oldest and newest libraries, further variations
 	$(BIN)/python -m pytest -n auto -m "thorough or venvs" $(PYTEST_ARGS)
 
+test-chaos: $(STAMP) ## 300 kills, lost connections, crashed servers, full disks: the whole chaos suite (about 12 minutes)
+	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
+
 test-image: $(STAMP) ## the image and compose.yaml on a real Docker engine (needs root and Docker)
 	$(BIN)/python -m pytest tests/image $(PYTEST_ARGS)
 
@@ -43,18 +48,22 @@ test-cluster: $(STAMP) ## the chart on the Kubernetes cluster in KUBECONFIG, wit
 bench: $(STAMP) ## alembic-job against bare alembic, interleaved, as ratios
 	$(BIN)/python -m bench
 
+bench-stall: $(STAMP) ## how long an application waits while a migration wants a lock: the job, bare alembic, lock_timeout
+	$(BIN)/python -m bench.stall $(BENCH_ARGS)
+
 lint: $(STAMP) ## ruff, mypy --strict, hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy docs bench tests/chart tests/cluster tests/examples
+	$(BIN)/mypy docs bench tests/chart tests/cluster tests/examples tests/chaos tests/rules
 	$(BIN)/hadolint Dockerfile
 
 docs: $(STAMP) ## write the reference pages made from the code's tables
 	$(BIN)/python -m docs.generate
+	$(BIN)/python -m docs.locks
 
 lock: ## resolve the dependencies anew into the lock files
-	uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements.lock
+	uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --extra sql pyproject.toml -o requirements.lock
 	uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --group dev --all-extras pyproject.toml -o requirements-dev.lock
 
 clean: ## remove the virtual environment and what was built
