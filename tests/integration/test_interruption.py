@@ -81,9 +81,7 @@ def test_a_migration_that_sleeps_in_python_is_interrupted(database: Database, tm
     project = make_project(tmp_path, [sql("CREATE TABLE a (id int)") + "\nprint('asleep')\ntime.sleep(60)"])
     job = start_job("migrate", cwd=project, url=database.url)
     assert job.stdout is not None
-    read = ""
-    while "asleep" not in read:
-        read += job.stdout.readline()
+    assert any("asleep" in line for line in job.stdout)
     sent = time.monotonic()
     job.terminate()
     result = finish(job)
@@ -97,8 +95,7 @@ def test_a_signal_while_waiting_for_the_database(tmp_path: Path) -> None:
     project = make_project(tmp_path, [])
     job = start_job("migrate", cwd=project, url="postgresql://u:p@127.0.0.1:9/x")
     assert job.stdout is not None
-    while "wait.retry" not in job.stdout.readline():
-        pass
+    assert any("wait.retry" in line for line in job.stdout)
     job.terminate()
     result = finish(job, 5)
     assert result.code == 14 and result.finished["outcome"] == "interrupted"

@@ -44,7 +44,8 @@ def anchors(text: str) -> set[str]:
 def test_made_pages_are_fresh() -> None:
     """`python -m docs.generate` would change nothing, and no page of reference/ is left over."""
     made = generate.pages()
-    assert sorted(path.name for path in generate.REFERENCE.iterdir()) == sorted(made)
+    by_a_server = {"locks.md"}  # docs.locks, which tests/rules sees to
+    assert {path.name for path in generate.REFERENCE.iterdir()} - by_a_server == set(made)
     for name, text in made.items():
         assert (generate.REFERENCE / name).read_text(encoding="utf-8") == text, f"run make docs: {name} is stale"
 

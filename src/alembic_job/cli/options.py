@@ -17,7 +17,7 @@ _LOCATION = (
     click.option("--tag", metavar="TAG", help="tag for env.py"),
 )
 _LOCATION_NAMES = ("config_file", "section", "x", "tag")
-_QUESTION_NAMES = ("database_url", "database_direct_url", "password_command")
+_QUESTION_NAMES = ("database_url", "database_direct_url", "password_command", "role", "search_path")
 
 
 def location(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -28,6 +28,12 @@ class EngineHooks(Protocol):
     def statement(self, sql: str) -> None:
         """Before each statement."""
 
+    def executing(self, connection: Any, sql: str, parameters: Any, run: Callable[[], None]) -> bool:
+        """Instead of executing a statement: true if it was executed here, by `run` or in vain."""
+
+    def ended(self, connection: Any, committed: bool) -> None:
+        """A transaction of this SQLAlchemy connection is about to end."""
+
 
 @contextmanager
 def hooked(hooks: EngineHooks) -> Iterator[None]:
@@ -54,14 +60,40 @@ def hooked(hooks: EngineHooks) -> Iterator[None]:
         return dialect.connect(*args, **parameters)
 
     def connect(connection: Any, record: Any) -> None:
-        dialect = _dialect_of(connection)
-        if dialect:
+        if is_postgresql(connection):
             hooks.connected(connection, logins.seen(_established(connection)))
 
     def before_cursor_execute(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
         hooks.statement(statement)
 
-    with _listening(do_connect=do_connect, connect=connect, before_cursor_execute=before_cursor_execute):
+    def do_execute(cursor: Any, sql: str, parameters: Any, context: Any) -> bool:
+        def run() -> None:
+            context.dialect.do_execute(cursor, sql, parameters, context)
+
+        return hooks.executing(context.root_connection, sql, parameters, run)
+
+    def do_execute_no_params(cursor: Any, sql: str, context: Any) -> bool:
+        def run() -> None:
+            context.dialect.do_execute_no_params(cursor, sql, context)
+
+        return hooks.executing(context.root_connection, sql, None, run)
+
+    def do_executemany(cursor: Any, sql: str, parameters: Any, context: Any) -> bool:
+        def run() -> None:
+            context.dialect.do_executemany(cursor, sql, parameters, context)
+
+        return hooks.executing(context.root_connection, sql, parameters, run)
+
+    with _listening(
+        do_connect=do_connect,
+        connect=connect,
+        before_cursor_execute=before_cursor_execute,
+        do_execute=do_execute,
+        do_execute_no_params=do_execute_no_params,
+        do_executemany=do_executemany,
+        commit=lambda connection: hooks.ended(connection, True),
+        rollback=lambda connection: hooks.ended(connection, False),
+    ):
         yield
 
 
@@ -73,7 +105,20 @@ def logged_in(login: Callable[[Dsn], Dsn]) -> Iterator[None]:
         yield
 
 
-class _Question:
+class Uninvolved:
+    """For hooks of those who leave the project's statements and transactions alone."""
+
+    def statement(self, sql: str) -> None:
+        pass
+
+    def executing(self, connection: Any, sql: str, parameters: Any, run: Callable[[], None]) -> bool:
+        return False
+
+    def ended(self, connection: Any, committed: bool) -> None:
+        pass
+
+
+class _Question(Uninvolved):
     """A question leaves the project's connections as they are, but for the password."""
 
     def __init__(self, login: Callable[[Dsn], Dsn]) -> None:
@@ -83,9 +128,6 @@ class _Question:
         return with_password(self._login(dsn))
 
     def connected(self, connection: Any, dsn: Dsn) -> None:
-        pass
-
-    def statement(self, sql: str) -> None:
         pass
 
 
@@ -159,15 +201,20 @@ def _redirect(parameters: dict[str, Any], dsn: Dsn) -> None:
     parameters.update({"host": host, "port": int(port) if port.isdigit() else port, database: name})
 
 
-def _dialect_of(connection: Any) -> bool:
+def is_postgresql(connection: Any) -> bool:
     """True if this driver connection talks to PostgreSQL, by the module that made it."""
     module = type(connection).__module__
     return module.startswith(("psycopg", "asyncpg", "pg8000", "sqlalchemy.dialects.postgresql"))
 
 
+def drivers_own(connection: Any) -> Any:
+    """The driver's connection itself, out of SQLAlchemy's wrapper around that of an async driver."""
+    return getattr(connection, "driver_connection", None) or getattr(connection, "_connection", connection)
+
+
 def _established(connection: Any) -> Dsn:
     """Where an established driver connection leads, with its password, so that ours can follow it there."""
-    inner = getattr(connection, "driver_connection", None) or getattr(connection, "_connection", connection)
+    inner = drivers_own(connection)
     info = getattr(inner, "info", None)
     if info is not None and hasattr(info, "dsn_parameters"):  # psycopg2
         found = dict(info.dsn_parameters)

@@ -133,17 +133,12 @@ def waiting_for_itself(connection: Connection, run_key: int) -> list[Session]:
     return describe(connection, [pid for [pid] in rows])
 
 
-def fence_statement(run_key: int, application_name: str) -> str:
+def fence_statement(run_key: int) -> str:
     """What a work connection executes first, in any driver: takes the fence, tells whether the run is announced there.
 
-    One row: pid, whether the run's lock is seen from here, whether the server is in recovery, database identity.
+    One row: pid, whether the run's lock is seen from here, whether the fence was taken.
     """
-    name = application_name[:63].replace("'", "''").replace("%", "").replace(":", "")
     return (
         f"SELECT pg_backend_pid(), EXISTS (SELECT FROM pg_locks WHERE {_HERE} AND classid = {RUN_CLASS}"
-        f" AND objid = {run_key}::oid AND granted), pg_try_advisory_lock_shared({FENCE_CLASS}, {run_key}),"
-        " CASE WHEN current_setting('application_name') = ''"
-        f" THEN set_config('application_name', '{name}', false) END,"
-        " (SELECT set_config(name, '2s', false) FROM pg_settings WHERE name = 'client_connection_check_interval'"
-        " AND setting = '0')"
+        f" AND objid = {run_key}::oid AND granted), pg_try_advisory_lock_shared({FENCE_CLASS}, {run_key})"
     )

@@ -8,11 +8,20 @@ from typing import Any, NamedTuple
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor
 
 from alembic_job import errors
 from alembic_job.dsn import Dsn
 
 _KEEPALIVE = {"keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3", "tcp_user_timeout": "20000"}
+# How the server notices that a client is gone whose node died: idle (keepalives) or in the middle of a statement.
+LIVELINESS = {
+    "client_connection_check_interval": "2s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+}
 # A role's or database's defaults must not end an idle lock connection or a long look.
 _UNBOUNDED = ("idle_session_timeout", "idle_in_transaction_session_timeout", "statement_timeout", "transaction_timeout")
 
@@ -73,17 +82,45 @@ def attach(dsn: Dsn, application_name: str, timeout: float) -> Connection:
 
 
 def _attach(login: dict[str, str], application_name: str, timeout: float) -> Connection:
-    parameters: dict[str, str] = {**_KEEPALIVE, "fallback_application_name": application_name[:63], **login}
+    parameters: dict[str, str] = {**_KEEPALIVE, **login, "application_name": application_name[:63]}
     parameters["connect_timeout"] = str(max(2, int(timeout)))
     connection: Connection = psycopg2.connect("", **parameters)
     connection.autocommit = True
     return connection
 
 
+def sign(connection: Connection, image: str | None) -> None:
+    """Lets every statement of this connection begin with the image's name, where others see it; see `signature`."""
+    if image is None:
+        return
+    prefix = f"/* image: {re.sub(r'[^A-Za-z0-9_./:@-]', '', image)[:200]} */ "
+
+    class Signed(cursor):  # type: ignore[misc]
+        def execute(self, sql: Any, arguments: Any = None) -> None:
+            super().execute(prefix + sql, arguments)
+
+    connection.cursor_factory = Signed
+
+
+def signature(statement: str | None) -> str | None:
+    """The image that a statement was signed with."""
+    found = re.match(r"/\* image: (\S+) \*/", statement or "")
+    return found[1] if found else None
+
+
 def unbound(connection: Connection) -> None:
-    """Lets no timeout of the role's or database's end this session. Not through a pooler: others would inherit it."""
-    names = ", ".join(f"'{name}'" for name in _UNBOUNDED)
-    query(connection, f"SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ({names})")
+    """Lets no timeout of the role's or database's end this session, but lets the server end it when we are gone.
+
+    Not through a pooler that loses sessions: others would inherit it.
+    """
+    wanted = ", ".join(
+        f"('{name}', '{value}')" for name, value in (dict.fromkeys(_UNBOUNDED, "0") | LIVELINESS).items()
+    )
+    query(
+        connection,
+        "SELECT set_config(name, value, false) FROM pg_catalog.pg_settings"
+        f" JOIN (VALUES {wanted}) wanted (name, value) USING (name)",
+    )
 
 
 def is_proxied(connection: Connection) -> bool:

@@ -62,6 +62,8 @@ def text_log(stream: TextIO, redactor: Redactor, level: str, **bound: Any) -> Lo
 
     def clean(_logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
         event.pop("run_id", None)
+        if event["event"] == "statement.progress":  # its message is a bar that says it all
+            event = {name: event[name] for name in ("event", "message")}
         return redactor.event({"timestamp": timestamp()[11:23], "level": method, **event})
 
     def write(line: str) -> None:

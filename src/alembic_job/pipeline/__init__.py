@@ -182,6 +182,16 @@ def _fill(report: Report, run: Run | None, reason: JobError) -> None:
     report.fields |= reason.fields
     if run is None or not run.changes:
         return
+    if parts := run.committed_parts():
+        report.fields["committed_statements"] = parts
+        again = (
+            "they are not executed again: correct what failed, and run again"
+            if run.settings.history != "off"
+            else "MIGRATE_HISTORY=off: let the revision pass over what is there (IF NOT EXISTS), and run again"
+        )
+        reason.hint = report.hint = (
+            f"the statements in committed_statements were committed by the revision itself and stay; {again}"
+        )
     try:
         run.look()
     except Exception as error:

@@ -23,9 +23,11 @@ from alembic_job.gateways.complaints import project_errors
 from alembic_job.gateways.environment import run_env
 from alembic_job.gateways.inputs import Recorder
 from alembic_job.gateways.project import Project
+from alembic_job.gateways.work import is_pooled
 from alembic_job.identity import Identity
 from alembic_job.logs.events import Log
 from alembic_job.model import Change, VersionTable
+from alembic_job.pipeline.guard import Guard
 from alembic_job.pipeline.session import Session
 from alembic_job.settings import Settings
 from alembic_job.steps import commands, preflight, verify
@@ -72,6 +74,7 @@ class Run:
         self._before_ran = self._after_wanted = False
         self._refusal: JobError | None = None
         self._backed_up: set[str] = set()  # identities of databases
+        self._guard = Guard(settings, watch, log)
         self._prepared: MigrationContext | None = None
         self._planned: tuple[tuple[str, ...], list[RevisionStep]] | None = None
         watch.cancel = self._cancel
@@ -96,7 +99,20 @@ class Run:
                 self._verify(session, connection)
 
     def _load(self) -> None:
-        self.watch.check()
+        while True:
+            self.watch.check()
+            try:
+                self._load_once()
+            except Exception as error:
+                if not self._guard.may_load_again(error):
+                    raise
+                self.changes.clear()
+                self._prepared = self._planned = self.current = None
+                self._migrating = False
+            else:
+                return
+
+    def _load_once(self) -> None:
         self.in_project = True
         try:
             run_env(self.project, self.target, self.settings.tag, self.settings.transaction, self)
@@ -193,19 +209,18 @@ class Run:
             self._connected(connection, dsn)
 
     def _connected(self, connection: Any, dsn: Dsn) -> None:
-        statement = locks.fence_statement(self.identity.key, self.identity.application_name)
-        seen = engines.execute(connection, statement)[1]
-        if seen:
-            return
-        [identity] = engines.execute(connection, pg.IDENTITY)
-        if any(session.identity == identity for session in self.sessions):
-            self.watch.stop(lock_lost())
-            raise Stop
-        self._elsewhere(dsn)
-        # A fence without the run's own mark looks like an orphan's: first the mark, in that database, then the fence.
-        engines.execute(connection, f"SELECT pg_advisory_unlock_shared({locks.FENCE_CLASS}, {self.identity.key})")
-        self._open(dsn)
-        engines.execute(connection, statement)
+        statement = locks.fence_statement(self.identity.key)
+        if not engines.execute(connection, statement)[1]:
+            [identity] = engines.execute(connection, pg.IDENTITY)
+            if any(session.identity == identity for session in self.sessions):
+                self.watch.stop(lock_lost())
+                raise Stop
+            self._elsewhere(dsn)
+            # A fence without the run's own mark looks like an orphan's: first the mark, then the fence.
+            engines.execute(connection, f"SELECT pg_advisory_unlock_shared({locks.FENCE_CLASS}, {self.identity.key})")
+            self._open(dsn)
+            engines.execute(connection, statement)
+        self.sessions[0].settle(connection, dsn)
 
     def _elsewhere(self, dsn: Dsn) -> None:
         """The project connected to another database than the settings name: its own way wins, but not over a flag."""
@@ -225,6 +240,24 @@ class Run:
         elif "INDEX" in sql.upper():
             self.touched.update(word.strip('"(),;') for word in sql.replace(".", " ").split())
 
+    def executing(self, connection: Any, sql: str, parameters: Any, run: Callable[[], None]) -> bool:
+        """A revision's statement goes through the guard, which sees to its locks."""
+        if self._busy or connection.dialect.name != "postgresql" or not is_pooled(connection):
+            return False  # ours, another database's, or SQLAlchemy's own first questions
+        self._busy = True
+        try:
+            return self._guard.execute(connection, sql, parameters, run)
+        except JobError as error:
+            self._refusal = self._refusal or error
+            raise
+        finally:
+            self._busy = False
+
+    def ended(self, connection: Any, committed: bool) -> None:
+        """A transaction of the project's ends."""
+        if not self._busy and connection.dialect.name == "postgresql" and is_pooled(connection):
+            self._guard.ended(connection, committed and self._migrating)
+
     # What env.py's migration context does.
 
     def before(self, context: MigrationContext) -> None:
@@ -239,6 +272,7 @@ class Run:
         table = preflight.version_table(context)
         session = next(s for s in self.sessions if s.identity == table.database)
         session.narrow(table.label)
+        self._guard.open(session)
         with preflight.kept_transaction(context):
             heads = context.get_current_heads()
         change = Change(table, tuple(sorted(heads)))
@@ -297,6 +331,8 @@ class Run:
             self.current = revision
             begun = time.monotonic()
             self.log.info(self._event("started"), revision=revision, message=step.revision.doc)
+            guarded = self._guard.guarded(context, step.revision, step.migration_fn, change.table, self.down)
+            step.migration_fn = guarded
             yield step
             self.current = None
             committed = _committed(context)
@@ -308,6 +344,12 @@ class Run:
     def applied(self, heads: set[str], context: MigrationContext) -> None:
         """A step was executed: these are the heads its version table then holds."""
         self.changes[-1].expected = tuple(sorted(heads))
+        with self._ours():
+            self._guard.finishing(context)
+
+    def committed_parts(self) -> list[str]:
+        """The statements that the revision which failed had committed by itself."""
+        return self._guard.committed_parts() if self.current is not None else []
 
     def _event(self, what: str) -> str:
         if what == "started":
@@ -340,6 +382,7 @@ class Run:
 
     def close(self) -> None:
         """Gives all locks back."""
+        self._guard.close()
         for session in self.sessions:
             session.close()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alembic_job.dsn import Dsn
 from alembic_job.errors import DatabaseUnreachable, JobError, LoginFailed, ProjectError, SettingsError, TableLocked
-from alembic_job.gateways import engines, postgres
+from alembic_job.gateways import engines, hygiene, postgres
 from alembic_job.gateways.apart import Killed, TookTooLong, apart
 from alembic_job.gateways.complaints import project_errors
 from alembic_job.gateways.environment import visit
@@ -104,7 +104,9 @@ def _learn(settings: Settings, log: Log, learn_secret: Callable[[str], None]) ->
 
 
 def _visit(project: Project, settings: Settings, visitor: _Visitor) -> Learned:
-    with engines.hooked(visitor), only_looking():
+    # A pod of the application's may log in as somebody who can read the version table but not become its owner.
+    looking = hygiene.looking(settings.role, settings.search_path, strictly=False)
+    with engines.hooked(visitor), only_looking(), looking:
         try:
             visit(project, settings.tag, visitor.table, settings.to or "head")
         except SystemExit as end:
@@ -116,7 +118,7 @@ def _visit(project: Project, settings: Settings, visitor: _Visitor) -> Learned:
     return Learned(visitor.need, tuple(places))
 
 
-class _Visitor:
+class _Visitor(engines.Uninvolved):
     """Notes, while env.py runs, where it connects and which version tables it comes to."""
 
     def __init__(self, project: Project, settings: Settings, learn_secret: Callable[[str], None]) -> None:
@@ -133,9 +135,6 @@ class _Visitor:
 
     def connected(self, connection: Any, dsn: Dsn) -> None:
         self._connections[id(connection)] = dsn
-
-    def statement(self, sql: str) -> None:
-        pass
 
     def table(self, context: MigrationContext) -> None:
         """One configuration of env.py's."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from alembic_job.dsn import Dsn
 from alembic_job.errors import JobError, MigrationFailed
-from alembic_job.gateways import locks, postgres
+from alembic_job.gateways import hygiene, locks, postgres
 from alembic_job.gateways.keeper import Keeper
 from alembic_job.identity import Identity, key_of
 from alembic_job.logs.events import Log
+from alembic_job.rules.effect import Lock
 from alembic_job.settings import Settings
 from alembic_job.steps.lock import acquire, clear_orphans
 from alembic_job.steps.pooler import check_pooler
@@ -29,12 +34,14 @@ class Session:
             dsn, identity.application_name, settings.wait_timeout, settings.login_grace, log
         )
         check_pooler(self.connection, dsn, log)
+        postgres.sign(self.connection, settings.image)
         self.identity = postgres.identity(self.connection)
         # A password command may take longer than a signal may: who has one keeps a connection ready for that.
-        self._control: Connection | None = self.fresh() if dsn.password_command else None
+        self._control: Connection | None = self._plain() if dsn.password_command else None
         self._control_mutex = threading.Lock()
         locks.announce_run(self.connection, identity.key)
         self._self_waits = 0
+        self._said: set[tuple[str, ...]] = set()
         self._closed = self._database_held = False
         self._tables: set[int] = set()
         self._keeper = self._keep()
@@ -68,12 +75,57 @@ class Session:
             locks.unlock(self.connection, locks.DATABASE_KEY)
             self._database_held = False
 
+    def settle(self, connection: Any, dsn: Dsn) -> None:
+        """Makes a connection of the project's, which leads to `dsn`, fit for a migration; says what was lifted.
+
+        Raises `LoginFailed` (21) for a role that cannot be taken, `SettingsError` (20) for a pooler that this run has
+        not seen yet and that loses sessions.
+        """
+        if dsn.place != self.dsn.place and hygiene.is_proxied(connection):
+            with closing(postgres.connect(dsn, self.run.application_name)) as own:
+                check_pooler(own, dsn, self.log)
+        settings = self.settings
+        # Whoever wants PostgreSQL's own way of waiting for locks has the bounds that were set for it, too.
+        keep = ("lock_timeout",) if settings.lock_policy == "off" else ()
+        name = self.run.application_name
+        settled = hygiene.settle(connection, name, settings.role, settings.search_path, keep=keep)
+        lifted = [timeout for timeout in settled.lifted if timeout not in self._said]
+        if lifted:
+            self.log.info("session.timeouts_lifted", timeouts=[timeout._asdict() for timeout in lifted])
+        if settled.missing and settled.missing not in self._said:
+            self.log.warning(
+                "session.schema_missing",
+                schemas=list(settled.missing),
+                message=f"MIGRATE_SEARCH_PATH names schemas that are not there: {', '.join(settled.missing)}",
+                hint="make them first, or in a revision; until then PostgreSQL passes over them",
+            )
+        self._said.update(lifted, [settled.missing])
+
     def fresh(self, *, hurry: bool = False) -> Connection:
         """A new connection of our own; the caller closes it. Raises `psycopg2.OperationalError`.
 
-        In a `hurry` the last password will do, where a command gives it.
+        It can read what MIGRATE_ROLE can. In a `hurry` the last password will do, where a command gives it.
         """
+        connection = self._plain(hurry=hurry)
+        if self.settings.role is not None:
+            postgres.query(connection, hygiene.to_read_as(self.settings.role, local=False))
+        return connection
+
+    def _plain(self, *, hurry: bool = False) -> Connection:
         return postgres.connect(self.dsn, self.run.application_name, hurry=hurry)
+
+    def still_there(self, locks: Sequence[Lock]) -> tuple[Lock, ...]:
+        """Those of these whose relations everybody sees, by their names of now."""
+        if not locks:
+            return ()
+        rows = postgres.query(
+            self.connection,
+            "SELECT c.oid, quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c"
+            " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY(%s::oid[])",
+            [lock.oid for lock in locks],
+        )
+        names = dict(rows)
+        return tuple(replace(lock, name=names[lock.oid]) for lock in locks if lock.oid in names)
 
     def stop_work(self, terminate: bool) -> None:
         """Cancels or ends, from any thread, what the run's work connections execute here."""
@@ -99,7 +151,8 @@ class Session:
         if self._closed:
             return
         try:
-            connection = self.fresh(hurry=True)
+            connection = self._plain(hurry=True)
+            postgres.sign(connection, self.settings.image)
             locks.announce_run(connection, self.run.key)
             keys = [*self._tables, *([locks.DATABASE_KEY] if self._database_held else [])]
             if not all(locks.try_lock(connection, key) for key in keys):

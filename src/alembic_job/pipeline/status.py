@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 from alembic_job.errors import JobError
-from alembic_job.gateways import engines, locks, postgres
+from alembic_job.gateways import engines, hygiene, locks, postgres
 from alembic_job.gateways.complaints import project_errors
 from alembic_job.gateways.environment import application, look
 from alembic_job.gateways.project import Project, alembic_library, open_project
@@ -138,7 +138,10 @@ def alembic_answer(settings: Settings, log: Log, name: str, command: list[str], 
 def _guarded(project: Project, settings: Settings, function: Any) -> Any:
     """Runs what loads env.py; its errors become ours."""
     try:
-        with engines.logged_in(settings.login) if settings.password_command else nullcontext():
+        with ExitStack() as stack:
+            if settings.password_command:
+                stack.enter_context(engines.logged_in(settings.login))
+            stack.enter_context(hygiene.looking(settings.role, settings.search_path, strictly=True))
             return function()
     except JobError:
         raise

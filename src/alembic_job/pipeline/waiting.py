@@ -176,7 +176,9 @@ class _Wait:
             self._fresh = True
         need, places = self._learned
         begun = time.monotonic()
-        looks = [poll(place, self.identity.application_name, runners=asked) for place in places]
+        looks = [
+            poll(place, self.identity.application_name, role=self.settings.role, runners=asked) for place in places
+        ]
         self._took = time.monotonic() - begun
         self._learned = Learned(need, tuple(look.place for look in looks))
         return self._compared(looks, asked)

@@ -11,6 +11,7 @@ from psycopg2.extensions import connection as Connection
 
 from alembic_job.errors import RunLocked
 from alembic_job.gateways import locks
+from alembic_job.gateways.postgres import signature
 from alembic_job.logs.events import Log
 
 _REPORT_EVERY = 5.0  # seconds between two words about what is waited for
@@ -100,6 +101,7 @@ def _owner(sessions: list[locks.Session]) -> dict[str, Any]:
     return {
         "owner": first.application_name,
         "owner_pid": first.pid,
+        "owner_image": signature(first.statement),
         "owner_client": first.client,
         "owner_since": first.since,
     }
@@ -108,6 +110,7 @@ def _owner(sessions: list[locks.Session]) -> dict[str, Any]:
 def _name(sessions: list[locks.Session]) -> str:
     described = [
         f"{session.application_name or 'name hidden'} (pid {session.pid}, user {session.user or 'hidden'}, "
+        f"image {signature(session.statement) or 'unknown'}, "
         f"from {session.client or 'a local socket'}, since {session.since or 'unknown'})"
         for session in sessions
     ]

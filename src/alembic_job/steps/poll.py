@@ -13,7 +13,7 @@ from psycopg2.extensions import connection as Connection
 
 from alembic_job.dsn import Dsn
 from alembic_job.errors import DatabaseUnreachable, JobError, LoginFailed, SettingsError, TableLocked
-from alembic_job.gateways import locks, postgres
+from alembic_job.gateways import hygiene, locks, postgres
 from alembic_job.gateways.postgres import query
 from alembic_job.patience import within
 
@@ -70,8 +70,9 @@ class Moved(Exception):
     """A version table appeared where it was not expected: only env.py knows whether it is the one."""
 
 
-def poll(place: Place, application_name: str, *, runners: bool = False) -> Seen:
-    """Looks once, on a connection of its own; with `runners` also who holds a lock of ours.
+def poll(place: Place, application_name: str, *, role: str | None = None, runners: bool = False) -> Seen:
+    """Looks once, on a connection of its own; with `runners` also who holds a lock of ours. With a `role`, as that one
+    where the login can become it and could not read what it owns otherwise.
 
     Needs SELECT on the version tables and nothing else; works on a replica and through any pooler. Raises `Moved`,
     `DatabaseUnreachable` (10), `TableLocked` (12), `LoginFailed` (21) or `SettingsError` (20).
@@ -82,7 +83,7 @@ def poll(place: Place, application_name: str, *, runners: bool = False) -> Seen:
         raise _unreachable(place.dsn, error) from error
     with closing(connection), within(_ANSWER):
         try:
-            found, rows = _rows(connection, place.tables)
+            found, rows = _rows(connection, place.tables, role)
             return Seen(replace(place, tables=found), rows, _runners(connection) if runners else None)
         except psycopg2.Error as error:
             raise _refused(connection, place, error) from error
@@ -106,11 +107,14 @@ def spread() -> float:
     return random.uniform(0, _FIRST)
 
 
-def _rows(connection: Connection, tables: tuple[Sought, ...]) -> tuple[tuple[Sought, ...], tuple[tuple[str, ...], ...]]:
+def _rows(
+    connection: Connection, tables: tuple[Sought, ...], role: str | None
+) -> tuple[tuple[Sought, ...], tuple[tuple[str, ...], ...]]:
     """The tables as they are now, with their rows. A second query only where a table has just come or gone."""
+    before = _BOUNDS + (f"{hygiene.to_read_as(role, local=True)}; " if role is not None else "")
     for _ in range(_ROUNDS):
         try:
-            found = query(connection, _BOUNDS + _statement(connection, tables))
+            found = query(connection, before + _statement(connection, tables))
         except _GONE:
             tables = tuple(replace(table, exists=False) for table in tables)
             continue

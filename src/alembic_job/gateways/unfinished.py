@@ -1,0 +1,187 @@
+"""What is known in the database of revisions that committed a part of their work and are not finished: one small table.
+
+A row is a statement, with a fingerprint of the version table at that time: if that has changed since, somebody else has
+migrated, and the row is worth nothing. It was done if the transaction that it was part of has committed (`xid`), or if
+it is said so (`done`, in autocommit mode); a row that was only begun may be either. The rows of a revision are void
+once the transaction that recorded it in the version table (`finished`) has committed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any, NamedTuple
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+
+from alembic_job.gateways.postgres import query
+from alembic_job.model import VersionTable
+
+_TABLE = "unfinished"
+_RACES = (
+    psycopg2.errors.UniqueViolation,
+    psycopg2.errors.DuplicateSchema,
+    psycopg2.errors.DuplicateTable,
+    psycopg2.errors.DuplicateObject,
+)
+_KEPT_TEXT = 2000  # characters of a statement, for people
+_SECRET = re.compile(r"(PASSWORD\s+(?:E)?)'(?:[^']|'')*'", re.IGNORECASE)
+
+
+class Part(NamedTuple):
+    """A statement of an unfinished revision. `done` is `None` if it was begun and nobody knows how it ended."""
+
+    position: int
+    digest: str
+    statement: str
+    done: bool | None
+    builds: str | None  # the index that it was to build CONCURRENTLY
+
+
+class Key(NamedTuple):
+    """Which revision of which version table, and which way."""
+
+    identity: str
+    table: str
+    revision: str
+    down: bool
+
+
+def shown(statement: str) -> str:
+    """A statement for people, on one line, without the passwords that CREATE ROLE and the like spell out."""
+    flat = _SECRET.sub(r"\1'***'", " ".join(statement.split()))
+    return flat if len(flat) <= _KEPT_TEXT else flat[: _KEPT_TEXT - 1] + "…"
+
+
+def digest(statement: str, parameters: Any) -> str:
+    """Tells one statement from another."""
+    return hashlib.blake2b(f"{statement}\0{parameters!r}".encode(errors="replace"), digest_size=16).hexdigest()
+
+
+def make(connection: Connection, schema: str) -> None:
+    """Makes schema and table where they are not. Raises `psycopg2.Error`, such as for lack of privileges."""
+    name = _name(schema)
+    for _ in range(5):
+        if exists(connection, schema):
+            return
+        try:
+            if not query(connection, "SELECT 1 FROM pg_namespace WHERE nspname = %s", schema):
+                query(connection, sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)).as_string(connection))
+            columns = (
+                "identity text NOT NULL, version_table text NOT NULL, revision text NOT NULL, down boolean NOT NULL,"
+                " position int NOT NULL, digest text NOT NULL, statement text NOT NULL, builds text, xid text,"
+                " done boolean NOT NULL DEFAULT false, finished text, version_rows text NOT NULL, run_id text NOT NULL,"
+                " recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),"
+                " PRIMARY KEY (identity, version_table, revision, down, position)"
+            )
+            query(connection, sql.SQL("CREATE TABLE {} (" + columns + ")").format(name).as_string(connection))
+        except _RACES:
+            continue
+
+
+def exists(connection: Connection, schema: str) -> bool:
+    """True if the table is there and this role may read it."""
+    [[found]] = query(
+        connection,
+        "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s"
+        " AND c.relname = %s AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))",
+        schema,
+        _TABLE,
+    )
+    return bool(found)
+
+
+def revisions(connection: Connection, schema: str) -> frozenset[str]:
+    """The revisions that there are rows of, of whichever version table."""
+    if not exists(connection, schema):
+        return frozenset()
+    rows = query(connection, sql.SQL("SELECT DISTINCT revision FROM {}").format(_name(schema)).as_string(connection))
+    return frozenset(revision for [revision] in rows)
+
+
+def version_rows(connection: Connection, table: VersionTable) -> str:
+    """Changes whenever somebody writes the version table, even if its content is then as it was before."""
+    name = sql.Identifier(table.schema, table.name).as_string(connection)
+    rows = f"SELECT version_num, xmin::text, ctid::text FROM {name} ORDER BY 1"
+    [[there]] = query(connection, "SELECT to_regclass(%s) IS NOT NULL", name)
+    return repr(query(connection, rows)) if there else "[]"
+
+
+def parts(connection: Connection, schema: str, key: Key, version: str) -> list[Part]:
+    """What an earlier run left of this revision, in order; void rows are removed first. The table must be there."""
+    where = "WHERE identity = %s AND version_table = %s AND revision = %s AND down = %s"
+    void = f"DELETE FROM {{}} {where} AND (version_rows <> %s OR pg_xact_status(finished::xid8) = 'committed')"
+    query(connection, sql.SQL(void).format(_name(schema)).as_string(connection), *key, version)
+    rows = (
+        "SELECT position, digest, statement, CASE WHEN done THEN true WHEN xid IS NULL THEN NULL"
+        " ELSE pg_xact_status(xid::xid8) IS NOT DISTINCT FROM 'committed' END, builds"
+        f" FROM {{}} {where} ORDER BY position"
+    )
+    found = query(connection, sql.SQL(rows).format(_name(schema)).as_string(connection), *key)
+    return [Part(*row) for row in found if row[3] is not False]
+
+
+def begin(
+    connection: Connection, schema: str, key: Key, run_id: str, version: str, xid: str | None, new: list[Part]
+) -> None:
+    """Records statements that are about to run (`xid` none), or to be committed together by that transaction."""
+    values = sql.SQL(", ").join(
+        sql.SQL("({})").format(
+            sql.SQL(", ").join(
+                sql.Literal(value)
+                for value in (*key, part.position, part.digest, part.statement, part.builds, xid, version, run_id)
+            )
+        )
+        for part in new
+    )
+    statement = sql.SQL(
+        "INSERT INTO {} (identity, version_table, revision, down, position, digest, statement, builds, xid,"
+        " version_rows, run_id) VALUES {} ON CONFLICT (identity, version_table, revision, down, position) DO UPDATE SET"
+        " digest = excluded.digest, statement = excluded.statement, builds = excluded.builds, xid = excluded.xid,"
+        " version_rows = excluded.version_rows, run_id = excluded.run_id,"
+        " done = false, finished = NULL, recorded_at = clock_timestamp()"
+    )
+    query(connection, statement.format(_name(schema), values).as_string(connection))
+
+
+def done(connection: Connection, schema: str, key: Key, position: int) -> None:
+    """That statement was executed."""
+    statement = "UPDATE {} SET done = true WHERE identity = %s AND version_table = %s AND revision = %s AND down = %s"
+    query(
+        connection,
+        sql.SQL(statement + " AND position = %s").format(_name(schema)).as_string(connection),
+        *key,
+        position,
+    )
+
+
+def forget(connection: Connection, schema: str, key: Key, position: int) -> None:
+    """That statement failed, and left nothing."""
+    statement = "DELETE FROM {} WHERE identity = %s AND version_table = %s AND revision = %s AND down = %s"
+    query(
+        connection,
+        sql.SQL(statement + " AND position = %s").format(_name(schema)).as_string(connection),
+        *key,
+        position,
+    )
+
+
+def finish(connection: Connection, schema: str, key: Key, xid: str) -> None:
+    """The revision's rows are void if this transaction commits."""
+    statement = "UPDATE {} SET finished = %s WHERE identity = %s AND version_table = %s AND revision = %s AND down = %s"
+    query(connection, sql.SQL(statement).format(_name(schema)).as_string(connection), xid, *key)
+
+
+def built_by_us(connection: Connection, schema: str, identity: str, index: str) -> bool:
+    """True if a run of ours began to build this index (qualified and quoted) CONCURRENTLY, and did not finish."""
+    if not exists(connection, schema):
+        return False
+    statement = "SELECT EXISTS (SELECT FROM {} WHERE identity = %s AND builds = %s AND NOT done)"
+    [[found]] = query(connection, sql.SQL(statement).format(_name(schema)).as_string(connection), identity, index)
+    return bool(found)
+
+
+def _name(schema: str) -> sql.Identifier:
+    return sql.Identifier(schema, _TABLE)

@@ -1,0 +1,389 @@
+"""Around each revision: its statements get their locks without queueing, and what lost a race is started again."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+
+from alembic_job.errors import JobError, ProjectError, TableLocked
+from alembic_job.gateways import indexes, unfinished
+from alembic_job.gateways import postgres as pg
+from alembic_job.gateways.unfinished import Part
+from alembic_job.gateways.work import Work, work_of
+from alembic_job.logs.events import Log
+from alembic_job.model import VersionTable
+from alembic_job.pipeline.neighbours import Neighbours, Observer
+from alembic_job.pipeline.recorded import Recorded
+from alembic_job.pipeline.session import Session
+from alembic_job.rules.effect import Effect, Lock
+from alembic_job.settings import Settings
+from alembic_job.settings.values import duration_or_off
+from alembic_job.steps.parts import PASSING, Parts, check_skippable, was_done
+from alembic_job.steps.table_locks import Budget, Rules, TableLocks, TryAgain, first_word, strongest
+from alembic_job.watch import Watch
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import Script
+
+_COMMENT = re.compile(r"^[ \t]*#[ \t]*alembic-job:[ \t]*([\w-]+)[ \t]*=[ \t]*(\S+)[ \t]*$", re.MULTILINE)
+_PATIENT = re.compile(r"\b(CONCURRENTLY|VALIDATE|VACUUM)\b", re.IGNORECASE)
+_DETACH = re.compile(r"\bCONCURRENTLY\b(?=[\s;]*$)", re.IGNORECASE)
+_LOST_RACES = ("55P03", "40P01")
+_LONGEST_PAUSE = 1.0  # seconds before a revision is started again
+
+
+class Guard:
+    """The lock policy of one run. `open` names the database; `guarded` wraps each revision's function."""
+
+    def __init__(self, settings: Settings, watch: Watch, log: Log) -> None:
+        self._settings, self._watch, self._log = settings, watch, log
+        self._budget = Budget(settings.table_lock_timeout)
+        self._session: Session | None = None
+        self._gate: TableLocks | None = None
+        self._observers: dict[str, Observer] = {}
+        self._upfront: dict[str, tuple[Lock, ...]] = {}  # by revision, learnt from attempts that lost
+        self._revision, self._per_revision = "", True
+        self._inside = False  # a revision's function runs
+        self._committed = False  # something was committed since env.py was loaded
+        self._pause = 0.05
+        self._again: TryAgain | None = None
+        self._grammar: bool | None = None
+        self._unfinished: frozenset[str] | None = None  # revisions that an earlier run left something of
+        self._parts: Parts | None = None
+        self._building: str | None = None  # an index that was not there before: its INVALID rest is ours
+
+    def open(self, session: Session) -> None:
+        """What follows happens in this database."""
+        if self._session is session:
+            return
+        self._session = session
+        neighbours = Neighbours(session, self._settings, self._log)
+        self._gate = TableLocks(self._budget, self._effects, self._may_matter, neighbours, self._watch.check, self._log)
+        self._observers[session.identity] = Observer(session, self._settings, self._gate, self._log)
+
+    def close(self) -> None:
+        for observer in self._observers.values():
+            observer.close()
+
+    # A revision.
+
+    def guarded(
+        self, context: MigrationContext, revision: Script, function: Callable[..., Any], table: VersionTable, down: bool
+    ) -> Callable[..., Any]:
+        """The revision's `upgrade` or `downgrade`, which is started again where it lost a race for a lock.
+
+        What an earlier run committed of the revision is not executed again.
+        """
+        rules = self._rules(Path(revision.path))
+
+        def run(**arguments: Any) -> None:
+            self._revision, self._per_revision = revision.revision, self._own_transaction(context)
+            self._resume(revision.revision, table, down)
+            while (again := self._attempt(rules, lambda: function(**arguments))) is not None:
+                if not self._per_revision:
+                    self._again = again
+                    raise again
+                self._start_over(context)
+
+        return run
+
+    def _attempt(self, rules: Rules, function: Callable[[], Any]) -> TryAgain | None:
+        """Runs it once; what it returns means: undo it, and start again. Raises what ended the revision for good."""
+        gate, observer = self._gate, self._observer
+        assert gate is not None and self._parts is not None
+        gate.rules, gate.again = rules, None
+        self._parts.start()
+        gate.upfront = self._due()
+        observer.start()
+        self._inside = True
+        try:
+            function()
+            self._parts.confirm()
+            verdict = gate.again or observer.take_verdict(False)
+            if verdict is None:
+                return None
+            cause: Exception | None = None
+        except Exception as error:
+            cause = error
+            verdict = self._verdict(error)
+        finally:
+            self._inside = False
+        if isinstance(verdict, TryAgain):
+            self._note(verdict)
+            return verdict
+        if isinstance(verdict, JobError):
+            raise verdict from cause
+        assert cause is not None
+        raise cause
+
+    def _verdict(self, error: Exception) -> JobError | TryAgain | None:
+        """What an error that came out of a revision means: `None` is what it says."""
+        gate = self._gate
+        assert gate is not None
+        code = pg.sqlstate(error)
+        if (verdict := self._observer.take_verdict(code == "57014")) is not None:
+            return verdict
+        if gate.again is not None:
+            return gate.again
+        if isinstance(error, JobError):
+            return error
+        if code in _LOST_RACES and self._budget.left > 0 and gate.rules.on:
+            return TryAgain("a deadlock" if code == "40P01" else "a lock_timeout ran out")
+        return None
+
+    def _note(self, again: TryAgain) -> None:
+        """Remembers the locks that are to be taken first, and accounts the pause. Raises `TableLocked`."""
+        self._log.info(
+            "revision.restarted", revision=self._revision, reason=str(again), locks=[lock.name for lock in again.locks]
+        )
+        self._upfront[self._revision] = (*self._upfront.get(self._revision, ()), *again.locks)
+        self._budget.spent += self._pause
+        if self._budget.left <= 0:
+            raise TableLocked(
+                f"{again} again and again for {self._budget.limit:g} s",
+                hint="run again when the tables are less in use; MIGRATE_TABLE_LOCK_TIMEOUT sets how long to try",
+            )
+
+    def _due(self) -> tuple[Lock, ...]:
+        """The locks to take first now: of this revision, or of all that follow in the same transaction."""
+        assert self._session is not None
+        mine = self._upfront.get(self._revision, ())
+        others = () if self._per_revision else [lock for locks in self._upfront.values() for lock in locks]
+        return self._session.still_there(strongest([*mine, *others]))
+
+    def _own_transaction(self, context: MigrationContext) -> bool:
+        """True if the revision has a transaction for itself, which can be begun anew here."""
+        return bool(
+            context._transaction_per_migration and not context._in_external_transaction and context._transaction
+        )
+
+    def _start_over(self, context: MigrationContext) -> None:
+        connection: Any = context.connection
+        assert context._transaction is not None
+        context._transaction.rollback()
+        self._wait()
+        context._transaction = connection.begin()
+        context._ensure_version_table()  # the first revision's transaction is the one that made it
+
+    def _wait(self) -> None:
+        self._watch.check()
+        time.sleep(self._pause)
+        self._pause = min(self._pause * 1.5, _LONGEST_PAUSE)
+
+    def may_load_again(self, error: Exception) -> bool:
+        """True if env.py ended for a lost race only, and nothing was committed: it may be loaded again.
+
+        Raises the reason if the observer ended what was executed.
+        """
+        if self._session is not None and isinstance(verdict := self._observer.take_verdict(False), JobError):
+            raise verdict from error
+        again, self._again = self._again, None
+        if again is None or self._committed:
+            return False
+        self._wait()
+        return True
+
+    # Its statements.
+
+    def execute(self, connection: Any, sql: str, parameters: Any, run: Callable[[], None]) -> bool:
+        """A statement of the project's. True if it was executed here, or need not be."""
+        work = work_of(connection)
+        if not self._inside or self._gate is None or self._parts is None:
+            work.statements += 1
+            return False
+        self._parts.confirm()
+        word = first_word(sql)
+        if word in ("COMMIT", "END"):
+            self._parts.committing(work.transaction)
+        if word in PASSING:
+            return self._gate.execute(work, sql, run)
+        part = self._parts.find(sql, parameters)
+        if part is not None and part.done:
+            check_skippable(sql, self._revision)
+            self._log.info(
+                "statement.skipped", revision=self._revision, statement=part.statement, reason="committed before"
+            )
+            return True
+        if work.autocommit:
+            self._execute_alone(work, sql, parameters, run, part)
+            return True
+        ran = self._gate.execute(work, sql, run)
+        self._parts.executed(sql, parameters)
+        return ran
+
+    def _execute_alone(
+        self, work: Work, sql: str, parameters: Any, run: Callable[[], None], doubtful: Part | None
+    ) -> None:
+        """A statement that commits by itself; `doubtful` if an earlier run began it and nobody knows how it ended."""
+        assert self._parts is not None and self._gate is not None and self._session is not None
+        builds = self._built(work, sql)
+        if builds and self._is_built(work, builds, doubtful):
+            self._parts.done(doubtful or self._parts.begin(sql, parameters, builds))
+            return
+        part = doubtful or self._parts.begin(sql, parameters, builds)
+        self._committed = True
+        try:
+            if not self._gate.execute(work, sql, run):
+                run()
+        except Exception as error:
+            code = pg.sqlstate(error)
+            if doubtful is None or builds or not self._had_been_done(work, sql, code):
+                if code is not None and not pg.is_connection_lost(error):
+                    self._parts.failed(part)
+                    self._drop_remains(builds)
+                raise
+            self._log.info(
+                "statement.skipped", revision=self._revision, statement=part.statement, reason=f"was done: {code}"
+            )
+        self._parts.done(part)
+
+    def _had_been_done(self, work: Work, sql: str, code: str | None) -> bool:
+        if code == "55000" and "DETACH" in sql.upper() and _DETACH.search(sql):
+            work.run(_DETACH.sub("FINALIZE", sql))
+            return True
+        return was_done(code, sql)
+
+    def _built(self, work: Work, sql: str) -> str | None:
+        """The index that a statement builds CONCURRENTLY."""
+        if "CONCURRENTLY" not in sql.upper() or "INDEX" not in sql.upper():
+            return None
+        return next((effect.builds for effect in self._effects(work, sql) if effect.builds), None)
+
+    def _is_built(self, work: Work, index: str, doubtful: Part | None) -> bool:
+        """True if a build that was interrupted had come to its end; the INVALID rest of one that had not is removed."""
+        assert self._session is not None
+        state = indexes.state(self._session.connection, index)
+        self._building = index if state is None else None
+        if state is None:
+            return False
+        if state.valid:
+            return doubtful is not None
+        if state.builders or not self._built_by_us(index):
+            return False  # somebody builds it, or it is none of ours: the server will say so
+        self._log.warning("index.rebuilt", index=index, on=state.table, reason="an earlier run's build was interrupted")
+        work.run(f"DROP INDEX CONCURRENTLY {index}")
+        self._building = index
+        return False
+
+    def _built_by_us(self, index: str) -> bool:
+        assert self._session is not None
+        return unfinished.built_by_us(
+            self._session.connection, self._settings.history_schema, self._session.identity, index
+        )
+
+    def _drop_remains(self, index: str | None) -> None:
+        """After a failed build: removes what is left of it, if that can be had at once."""
+        if index is None or index != self._building or self._session is None or self._watch.stopped is not None:
+            return
+        try:
+            with closing(self._session.fresh(hurry=True)) as connection:
+                state = indexes.state(connection, index)
+                if state is None or state.valid or state.builders:
+                    return
+                pg.query(connection, "SELECT set_config('lock_timeout', '1s', false)")
+                pg.query(connection, f"DROP INDEX CONCURRENTLY {index}")
+                self._log.info("index.removed", index=index, on=state.table, reason="its build failed")
+        except (psycopg2.Error, JobError):
+            self._log.warning(
+                "index.invalid",
+                index=index,
+                hint="left by the build that failed; the next run drops it and builds it anew",
+            )
+
+    def ended(self, connection: Any, committed: bool) -> None:
+        """A transaction is about to end."""
+        work = work_of(connection)
+        if committed and work.statements:
+            self._committed = True
+        if self._inside and self._parts is not None:
+            if committed:
+                self._parts.committing(work.transaction)
+            else:
+                self._parts.rolled_back()
+        work.ended()
+
+    # What it committed in its middle.
+
+    def _resume(self, revision: str, table: VersionTable, down: bool) -> None:
+        assert self._session is not None
+        key = unfinished.Key(self._session.identity, table.label, revision, down)
+        self._parts = Parts(Recorded(self._session, self._settings, key, table, self._log))
+        if self._unfinished is None:
+            self._unfinished = unfinished.revisions(self._session.connection, self._settings.history_schema)
+        if revision in self._unfinished:
+            self._parts.load()
+        if self._parts.known:
+            self._log.warning("revision.resumed", revision=revision, committed=self._parts.statements)
+
+    def finishing(self, context: MigrationContext) -> None:
+        """The revision is recorded in the version table, in a transaction that is not committed yet."""
+        if self._parts is not None and self._parts.known:
+            self._parts.finish(work_of(context.connection).transaction)
+
+    def committed_parts(self) -> list[str]:
+        """What the revision that failed had committed."""
+        return self._parts.statements if self._parts is not None else []
+
+    @property
+    def _observer(self) -> Observer:
+        assert self._session is not None
+        return self._observers[self._session.identity]
+
+    def _may_matter(self, sql: str) -> bool:
+        from alembic_job.rules.questions import may_matter
+
+        return may_matter(sql)
+
+    def _effects(self, work: Work, sql: str) -> list[Effect]:
+        """What a statement does, asked on its own connection: only that sees what its transaction has done so far."""
+        from alembic_job.gateways.catalogue import effect_of
+
+        effects = effect_of(sql, work.run) if self._has_grammar() else [Effect(unknown="no grammar")]
+        if any(effect.unknown for effect in effects) and first_word(sql) != "DO" and _PATIENT.search(sql):
+            return [Effect(patient=True, transactional="CONCURRENTLY" not in sql.upper())]
+        return effects
+
+    def _has_grammar(self) -> bool:
+        """True if the locks of statements can be told. Says once if not."""
+        if self._grammar is None:
+            from alembic_job.gateways.parser import library
+
+            try:
+                self._grammar = bool(library())
+            except LookupError:
+                self._grammar = False
+                self._log.warning(
+                    "lock.grammar_missing",
+                    message="which locks a statement takes cannot be told: each is tried for milliseconds at a time",
+                    hint="pip install 'alembic-job[sql]'",
+                )
+        return self._grammar
+
+    def _rules(self, file: Path) -> Rules:
+        """The settings, and what a comment in the revision's file says otherwise. Raises `ProjectError` (22)."""
+        try:
+            text = file.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            text = ""
+        on, hold = self._settings.lock_policy != "off", self._settings.max_lock_hold
+        for name, value in _COMMENT.findall(text):
+            try:
+                if name == "max-lock-hold":
+                    hold = duration_or_off(value)
+                elif name == "lock-policy" and value.lower() in ("off", "never-queue"):
+                    on = value.lower() != "off"
+                else:
+                    raise ValueError("max-lock-hold=30s, max-lock-hold=off or lock-policy=off")
+            except ValueError as error:
+                raise ProjectError(
+                    f"{file}: the comment `alembic-job: {name}={value}` is not understood: it takes {error}",
+                    hint="correct or remove that comment",
+                ) from error
+        return Rules(on, hold)
