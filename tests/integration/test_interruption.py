@@ -182,6 +182,20 @@ def test_an_orphan_of_another_role_is_waited_for_and_named(database: Database, t
     database.query("SELECT pg_terminate_backend(%s)", orphan)
 
 
+def test_a_losing_runner_names_the_owner(database: Database, tmp_path: Path) -> None:
+    """Exit 11 says who holds the lock: run, host, image, since when."""
+    project = make_project(tmp_path, [SLEEP])
+    owner = start_job("migrate", cwd=project, url=database.url, env={"MIGRATE_IMAGE": "shop/migrations:1.4 */ x"})
+    until(lambda: sleeping(database))
+    result = run_job("migrate", cwd=project, url=database.url, env={"MIGRATE_RUN_LOCK_TIMEOUT": "1s"})
+    owner.terminate()
+    first = finish(owner)
+    waiting = result.events("lock.waiting")[0]
+    assert result.code == 11 and "image shop/migrations:1.4" in result.finished["error"]
+    assert waiting["owner_image"] == "shop/migrations:1.4/x" and waiting["owner_since"]
+    assert first.events()[0]["run_id"] in waiting["owner"] and first.code == 14
+
+
 def test_a_killed_job_still_has_a_last_line(database: Database, tmp_path: Path) -> None:
     """SIGKILL cannot be caught, but the writer of our lines notices and says it in the job's place."""
     project = make_project(tmp_path, [SLEEP])

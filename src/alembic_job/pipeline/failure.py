@@ -19,6 +19,10 @@ from alembic_job.model import Report
 from alembic_job.watch import Watch
 
 _PACKAGE = Path(__file__).parent.parent
+_EXHAUSTED = {
+    "53100": "the database server's disk is full: make room there, then run again; nothing half-written was kept",
+    "53200": "the database server is out of memory: give it more, or ask less of it at once, then run again",
+}
 _CODES: dict[str, type[JobError]] = {
     "42501": errors.LoginFailed,
     "55P03": errors.TableLocked,
@@ -96,6 +100,8 @@ def _database_kind(error: BaseException, revision: str | None) -> type[JobError]
     code = postgres.sqlstate(error)
     if code in _CODES:
         return _CODES[code]
+    if code in _EXHAUSTED:
+        return errors.MigrationFailed
     if code == "25006":
         return errors.LoginFailed if "read-only" in str(error) and revision else errors.DatabaseUnreachable
     if code is not None and code[:2] == "28":
@@ -116,6 +122,8 @@ def _database_kind(error: BaseException, revision: str | None) -> type[JobError]
 
 
 def _hint(error: BaseException, kind: type[JobError]) -> str:
+    if hint := _EXHAUSTED.get(postgres.sqlstate(error) or ""):
+        return hint
     if kind is errors.LoginFailed and postgres.sqlstate(error) == "42501":
         return "grant this role what the statement needs, make it owner of the table, or migrate as its owner"
     return ""

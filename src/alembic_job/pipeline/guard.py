@@ -61,9 +61,10 @@ class Guard:
 
     def open(self, session: Session) -> None:
         """What follows happens in this database."""
-        if self._session is session:
-            return
         self._session = session
+        if session.identity in self._observers:
+            self._gate = self._observers[session.identity].gate
+            return
         neighbours = Neighbours(session, self._settings, self._log)
         self._gate = TableLocks(self._budget, self._effects, self._may_matter, neighbours, self._watch.check, self._log)
         self._observers[session.identity] = Observer(session, self._settings, self._gate, self._log)

@@ -139,7 +139,7 @@ class Observer:
     """
 
     def __init__(self, session: Session, settings: Settings, gate: TableLocks, log: Log) -> None:
-        self._session, self._settings, self._gate, self._log = session, settings, gate, log
+        self._session, self._settings, self.gate, self._log = session, settings, gate, log
         self._reporter = Reporter(settings, log)
         self._mutex = threading.Lock()
         self._verdict: JobError | TryAgain | None = None
@@ -200,15 +200,15 @@ class Observer:
 
     def _judge(self, waiters: list[Waiter], waiting: int | None, connection: Connection, ours: list[int]) -> None:
         longest = max((waiter.waited_seconds for waiter in waiters), default=0.0)
-        bound = self._gate.rules.max_lock_hold
+        bound = self.gate.rules.max_lock_hold
         if waiting is not None:
             self._account(waiting, waiters, connection, ours)
         else:
             self._waiting_since = None
-        if self._gate.on and waiting is not None and longest >= _QUEUED:
+        if self.gate.on and waiting is not None and longest >= _QUEUED:
             self._end(TryAgain("a lock was waited for, and others waited behind"))
         elif bound is not None and longest >= bound - _EVERY - 0.1:
-            self._end(_held_too_long(bound, waiters, self._gate))
+            self._end(_held_too_long(bound, waiters, self.gate))
         elif self._verdict is not None:
             self._end(self._verdict)
 
@@ -217,15 +217,15 @@ class Observer:
         now = time.monotonic()
         if self._waiting_since is None:
             self._waiting_since = self._counted = now
-        if not self._gate.polling:
-            self._gate.budget.spent += now - self._counted
+        if not self.gate.polling:
+            self.gate.budget.spent += now - self._counted
         self._counted = now
         waited = now - self._waiting_since
         blockers = gateway.blocking(connection, pid, ours, statements=self._settings.log_queries == "on")
         what = sorted({lock for blocker in blockers for lock in blocker.locks}) or ["a lock"]
         self._reporter.blocked(what, blockers, waited, waiters, connection)
-        if self._gate.budget.left <= 0:
-            self._end(not_won((), self._gate.budget.limit, blockers))
+        if self.gate.budget.left <= 0:
+            self._end(not_won((), self.gate.budget.limit, blockers))
 
     def _end(self, verdict: JobError | TryAgain) -> None:
         """Cancels what executes, again until the run has noticed; ends it where nothing executes."""
