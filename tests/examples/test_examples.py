@@ -448,7 +448,7 @@ def _without(fields: Manifest, *names: str) -> Manifest:
 
 
 def _comparable(job: Manifest) -> Manifest:
-    """A Job's spec without names, images and labels."""
+    """A Job's spec without names, images (kustomize does not rewrite variables that repeat one) and labels."""
     spec: Manifest = copy.deepcopy(job["spec"])
     template = spec["template"]
     labels = template["metadata"]["labels"]
@@ -457,6 +457,7 @@ def _comparable(job: Manifest) -> Manifest:
     assert account == "default"
     for container in template["spec"]["containers"]:
         container["image"] = container["image"].partition(":")[0]
+        container["env"] = [variable for variable in container["env"] if variable["name"] != "MIGRATE_IMAGE"]
     return spec
 
 

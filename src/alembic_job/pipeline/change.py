@@ -335,6 +335,7 @@ class Run:
             step.migration_fn = guarded
             yield step
             self.current = None
+            self._guard.rest()
             committed = _committed(context)
             if committed:
                 self.committed.append(revision)

@@ -95,6 +95,11 @@ class Guard:
 
         return run
 
+    def rest(self) -> None:
+        """Between two revisions, where nothing is held from the one before."""
+        if self._per_revision:
+            self._observer.rest()
+
     def _attempt(self, rules: Rules, function: Callable[[], Any]) -> TryAgain | None:
         """Runs it once; what it returns means: undo it, and start again. Raises what ended the revision for good."""
         gate, observer = self._gate, self._observer
@@ -102,7 +107,7 @@ class Guard:
         gate.rules, gate.again = rules, None
         self._parts.start()
         gate.upfront = self._due()
-        observer.start()
+        observer.start(self._per_revision)
         self._inside = True
         try:
             function()

@@ -25,6 +25,7 @@ from alembic_job.steps.table_locks import TableLocks, TryAgain, advice, not_won
 _FIRST_REPORT = 1.0  # seconds of waiting before anything is said
 _IN_USE = 1.0  # seconds that a table is watched for users; servers count their use about once a second
 _EVERY = 0.2  # seconds between two looks of the observer
+_BRIEF = 0.4  # seconds: what is over by then need not be looked at; a thousand small revisions are not
 _QUEUED = 0.4  # seconds that others may stand behind a request of ours that was not polled for
 _TERMINATE_AFTER = 0.6  # seconds after a cancellation: who holds a lock and executes nothing cannot be cancelled
 
@@ -150,13 +151,20 @@ class Observer:
         self._waiting_since: float | None = None
         self._counted = 0.0
         self._progressed = 0.0
+        self._working_since: float | None = None
         self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """From now on, if it does not already."""
+    def start(self, anew: bool) -> None:
+        """Work begins, if not earlier; `anew` where nothing is held from before."""
+        if anew or self._working_since is None:
+            self._working_since = time.monotonic()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="alembic-job-observer", daemon=True)
             self._thread.start()
+
+    def rest(self) -> None:
+        """The work is over, and nothing is held."""
+        self._working_since = None
 
     def close(self) -> None:
         self._over = True
@@ -179,6 +187,9 @@ class Observer:
             self._wake.wait(_EVERY)
             if self._over:
                 return
+            since = self._working_since
+            if since is None or time.monotonic() - since < _BRIEF:
+                continue
             try:
                 self._observe()
             except (psycopg2.Error, JobError):
