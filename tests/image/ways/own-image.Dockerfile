@@ -6,10 +6,11 @@ WORKDIR /srv
 COPY requirements.txt ./
 RUN pip install --no-cache-dir -r requirements.txt
 
-# the job, without moving any version that the application has
+# the job, without moving any version that the application has; and PostgreSQL's grammar, whose protobuf is not used
 COPY --from=job /opt/alembic-job/wheel /tmp/wheel
 RUN pip freeze >/tmp/pins.txt \
- && pip install --no-cache-dir -c /tmp/pins.txt /tmp/wheel/*.whl
+ && pip install --no-cache-dir -c /tmp/pins.txt /tmp/wheel/*.whl \
+ && pip install --no-cache-dir --no-deps 'postgast>=0.2,<1'
 
 COPY . .
 USER 10001:0
