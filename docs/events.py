@@ -47,6 +47,7 @@ MEANINGS = {
     "migrations.waiting": "The database is behind what these scripts need; said when something changes, and every half "
     "minute. `running` is who holds the lock.",
     "nothing.pending": "The version table is where it should be; `proven` if an earlier run's record says so.",
+    "observer.shares": "The server has no connection left for looking at other sessions; the run's own is used.",
     "orphan.ended": "A session that a dead run left working was ended.",
     "orphan.waiting": "A session that a dead run left working belongs to another role; it is waited for.",
     "output": "A line that somebody wrote to stdout or stderr: env.py, a migration, a hook, a library.",
@@ -57,6 +58,7 @@ MEANINGS = {
     "project.directory_changed": "script_location is relative to the ini file's folder; the job works from there.",
     "revision.applied": "A revision was upgraded to; `committed` if it can no longer be rolled back.",
     "revision.applying": "The upgrade of a revision begins.",
+    "revision.not_resumed": "What an earlier run had committed of this revision is gone: nothing of it is passed over.",
     "revision.restarted": "A lock was not free while others were held, or a deadlock was lost: the revision was rolled "
     "back, and starts again with these locks.",
     "revision.resumed": "An earlier run committed a part of this revision: these statements are not executed again.",

@@ -218,3 +218,116 @@ def test_with_every_driver(slow: Database, tmp_path: Path, driver: str) -> None:
     result = run_job("migrate", cwd=project, url=slow.url)
     assert result.code == 0, result.finished
     assert_whole(slow)
+
+
+DIE = "import os; os.kill(os.getpid(), 9)"
+BLOCK = "with op.get_context().autocommit_block():\n    "
+
+
+def cut_and_go_on(
+    database: Database, folder: Path, before: str, after: str, between: str = "", env: str = ENV
+) -> Result:
+    """A revision dies between the two; somebody executes `between`; then it is whole, and runs again."""
+    project = make_project(folder, ["pass", before + "\n" + DIE], env=env)
+    assert run_job("migrate", cwd=project, url=database.url).code == -9
+    if between:
+        database.execute(between)
+    add_revision(project, 2, before + "\n" + after)
+    return run_job("migrate", cwd=project, url=database.url)
+
+
+def test_a_loop_that_asks_how_many_rows(slow: Database, tmp_path: Path) -> None:
+    """Batches until none is left: what was passed over still says how many rows it changed."""
+    slow.execute("ALTER TABLE a ADD done bool")
+    update = "UPDATE a SET done = true WHERE n IN (SELECT n FROM a WHERE done IS NULL LIMIT 10)"
+    batch = f"op.get_bind().exec_driver_sql('{update}')"
+    loop = (
+        BLOCK
+        + f"for number in range(9):\n        if {batch}.rowcount < 10: break\n        if number == 1 and DIE: {DIE}"
+    )
+    project = make_project(tmp_path, ["pass", "DIE = True\n" + loop])
+    assert run_job("migrate", cwd=project, url=slow.url).code == -9
+    add_revision(project, 2, "DIE = False\n" + loop)
+    result = run_job("migrate", cwd=project, url=slow.url)
+    assert result.code == 0 and len(result.events("statement.skipped")) == 2
+    assert slow.query("SELECT count(*) FROM a WHERE done") == [(40,)]
+
+
+def test_a_second_connection_commits_for_itself(slow: Database, tmp_path: Path) -> None:
+    """What is open on the first one is not committed with it."""
+    before = (
+        sql("CREATE TABLE b (id int)")
+        + "\nwith op.get_bind().engine.begin() as other:\n    other.exec_driver_sql('INSERT INTO a VALUES (99)')"
+    )
+    result = cut_and_go_on(slow, tmp_path, before, "pass")
+    assert result.code == 0, result.finished
+    assert slow.query("SELECT to_regclass('b') IS NOT NULL, count(*) FROM a WHERE n = 99") == [(True, 1)]
+
+
+def test_what_a_savepoint_undid_was_not_done(slow: Database, tmp_path: Path) -> None:
+    """A guarded attempt that failed is tried again by the next run."""
+    attempt = """
+try:
+    with op.get_bind().begin_nested():
+        op.execute('ALTER TABLE a ADD COLUMN x int')
+        op.execute('ALTER TABLE a ADD UNIQUE (n)')
+except sa.exc.IntegrityError:
+    pass
+"""
+    slow.execute("INSERT INTO a VALUES (1)")
+    before = attempt + BLOCK + sql("SELECT 1") + "\n" + sql("CREATE TABLE b (id int)") + "\n" + BLOCK + sql("SELECT 1")
+    result = cut_and_go_on(slow, tmp_path, before, "pass", "DELETE FROM a WHERE ctid = (SELECT max(ctid) FROM a)")
+    assert result.code == 0, result.finished
+    assert slow.query("SELECT count(*) FROM pg_attribute WHERE attrelid = 'a'::regclass AND attname = 'x'") == [(1,)]
+
+
+def test_somebody_removed_what_was_half_done(slow: Database, tmp_path: Path) -> None:
+    """A table that was dropped by hand is made again, with its rows: nothing that was noted is believed."""
+    before = sql("CREATE TABLE b (id int)") + "\n" + sql("INSERT INTO b VALUES (1)") + "\n" + BLOCK + sql("SELECT 1")
+    result = cut_and_go_on(slow, tmp_path, before, "pass", "DROP TABLE b")
+    assert result.code == 0, result.finished
+    assert result.events("revision.not_resumed") and slow.query("SELECT id FROM b") == [(1,)]
+
+
+def test_rows_with_other_values_are_not_inserted_twice(slow: Database, tmp_path: Path) -> None:
+    """A time or a random value as a parameter: whether that row is there already is not known, so it says so."""
+    insert = "op.bulk_insert(sa.table('a', sa.column('n')), [{'n': time.time_ns() % 1000000}])"
+    result = cut_and_go_on(slow, tmp_path, insert + "\n" + BLOCK + sql("SELECT 1"), "pass")
+    assert result.code == 23 and "other values" in result.finished["error"]
+    assert slow.query("SELECT count(*) FROM a") == [(41,)]
+
+
+def test_the_same_lines_in_another_order(slow: Database, tmp_path: Path) -> None:
+    """A corrected revision may have them anywhere; a setting before an insert does not hide it."""
+    lines = [
+        sql("INSERT INTO a VALUES (77)"),
+        sql("SET work_mem = '5MB'; INSERT INTO a VALUES (78)"),
+        sql("COMMENT ON TABLE a IS 'x'"),
+    ]
+    project = make_project(tmp_path, ["pass", "\n".join(lines) + "\n" + BLOCK + sql("SELECT 1") + "\n" + DIE])
+    assert run_job("migrate", cwd=project, url=slow.url).code == -9
+    add_revision(project, 2, "\n".join(reversed(lines)))
+    result = run_job("migrate", cwd=project, url=slow.url)
+    assert result.code == 0 and len(result.events("statement.skipped")) == 3, result.finished
+    assert slow.query("SELECT count(*) FROM a WHERE n > 70") == [(2,)]
+
+
+def test_a_name_that_is_taken_stays_an_error(slow: Database, tmp_path: Path) -> None:
+    """The index of that name on another table is not taken for the one that is wanted, however often it is tried."""
+    slow.execute("CREATE TABLE other (n int); CREATE INDEX late ON other (n)")
+    project = make_project(tmp_path, [BLOCK + sql("CREATE INDEX CONCURRENTLY late ON a (n)")])
+    for _ in range(2):
+        result = run_job("migrate", cwd=project, url=slow.url)
+        assert result.code == 23 and "already exists" in result.finished["error"]
+
+
+def test_all_revisions_in_one_transaction(slow: Database, tmp_path: Path) -> None:
+    """MIGRATE_TRANSACTION=all: a block in the second revision commits the first; the second is gone on with."""
+    middle = sql("CREATE TABLE b (id int)") + "\n" + BLOCK + sql("CREATE TABLE c (id int)")
+    project = make_project(tmp_path, [sql("CREATE TABLE d (id int)"), middle + "\n" + DIE])
+    env = {"MIGRATE_TRANSACTION": "all"}
+    assert run_job("migrate", cwd=project, url=slow.url, env=env).code == -9
+    add_revision(project, 2, middle)
+    result = run_job("migrate", cwd=project, url=slow.url, env=env)
+    assert result.code == 0, result.finished
+    assert slow.query("SELECT version_num FROM alembic_version") == [("r2",)]

@@ -341,6 +341,118 @@ def test_a_comment_that_is_not_understood(tables: Database, tmp_path: Path, comm
     assert columns(tables) == 2
 
 
+def test_work_past_sqlalchemy_survives_polling(tables: Database, tmp_path: Path) -> None:
+    """Rows that a raw cursor inserted are in the transaction that a failed poll must not roll back."""
+    raw = "op.get_bind().connection.cursor().execute('INSERT INTO users SELECT i FROM generate_series(1, 9) i')"
+    result = run_behind(tables, make_project(tmp_path, ["pass", raw + "\n" + ADD]), "SELECT FROM orders")
+    assert result.code == 0, result.finished
+    assert tables.query("SELECT count(*) FROM users") == [(9,)]
+
+
+def test_tenants_each_get_their_own_guard(tables: Database, tmp_path: Path) -> None:
+    """env.py migrates three schemas in turn; the second one's table is blocked, and its revision starts again."""
+    env = """
+import os
+from alembic import context
+from sqlalchemy import create_engine, pool
+engine = create_engine(os.environ["DATABASE_URL"], poolclass=pool.NullPool)
+for tenant in ("t1", "t2", "t3"):
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"SET search_path TO {tenant}")
+        connection.commit()
+        connection.dialect.default_schema_name = tenant
+        context.configure(connection=connection, version_table_schema=tenant)
+        with context.begin_transaction():
+            context.run_migrations()
+"""
+    for tenant in ("t1", "t2", "t3"):
+        tables.execute(
+            f"CREATE SCHEMA {tenant}; CREATE TABLE {tenant}.orders (n int); CREATE TABLE {tenant}.users (n int)"
+        )
+    project = make_project(tmp_path, ["pass", BOTH], env=env)
+    result = run_behind(tables, project, "SELECT FROM t2.orders")
+    assert result.code == 0, result.finished
+    assert len(result.events("revision.restarted")) == 1
+    assert [columns(tables, f"{tenant}.orders") for tenant in ("t1", "t2", "t3")] == [2, 2, 2]
+
+
+def test_a_block_that_commits_in_its_middle_runs_once(tables: Database, tmp_path: Path) -> None:
+    """DO and CALL in autocommit mode may have committed when they lose a race: they are not tried again."""
+    loop = (
+        "FOR i IN 1..3 LOOP INSERT INTO users VALUES (i); COMMIT; UPDATE orders SET n = n + 1 WHERE id = 1; COMMIT;"
+        " END LOOP"
+    )
+    block = sql(f"DO $$ BEGIN {loop}; END $$")
+    project = make_project(tmp_path, ["with op.get_context().autocommit_block():\n    " + block])
+    with transaction(tables, "UPDATE orders SET n = 0 WHERE id = 1") as session:
+        job = start_job("migrate", cwd=project, url=tables.url)
+        until(lambda: tables.query("SELECT 1 FROM pg_locks WHERE NOT granted"))
+        session.rollback()
+    result = finish(job)
+    assert result.code == 0, result.finished
+    assert tables.query("SELECT count(*), (SELECT n FROM orders WHERE id = 1) FROM users") == [(3, 4)]
+
+
+def test_no_lock_timeout_is_left_behind(tables: Database, tmp_path: Path) -> None:
+    """After a swallowed error in autocommit mode, and after all that the gate tried, later statements may wait."""
+    upgrade = """
+with op.get_context().autocommit_block():
+    try:
+        op.execute("REFRESH MATERIALIZED VIEW broken")
+    except sa.exc.DBAPIError:
+        pass
+    print("TIMEOUT", op.get_bind().exec_driver_sql("SHOW lock_timeout").scalar())
+op.execute("CREATE OR REPLACE VIEW totals AS SELECT 1::bigint AS total")
+print("TIMEOUT", op.get_bind().exec_driver_sql("SHOW lock_timeout").scalar())
+"""
+    tables.execute("CREATE FUNCTION fail() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$")
+    tables.execute("CREATE MATERIALIZED VIEW broken AS SELECT fail() WITH NO DATA")
+    result = run_job("migrate", cwd=make_project(tmp_path, [upgrade]), url=tables.url)
+    said = [line["message"] for line in result.events() if "TIMEOUT" in str(line.get("message"))]
+    assert result.code == 0 and said == ["TIMEOUT 0", "TIMEOUT 0"], result.out
+
+
+def test_clients_that_give_up_are_waiting_too(slow: Database, tmp_path: Path) -> None:
+    """None of them waits for long, but always one does: the lock is given back all the same."""
+    project = make_project(tmp_path, [REWRITE])
+    job = start_job("migrate", cwd=project, url=slow.url, env={"MIGRATE_MAX_LOCK_HOLD": "1500ms"})
+    until(
+        lambda: slow.query(
+            "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'ALTER TABLE orders ALTER%'"
+        )
+    )
+    client = slow.connect()
+    with client.cursor() as cursor:
+        cursor.execute("SET statement_timeout = '400ms'")
+        while job.poll() is None:
+            try:
+                cursor.execute("SELECT count(*) FROM orders")
+            except psycopg2.errors.QueryCanceled:
+                continue
+            break
+    client.close()
+    assert finish(job).code == 26
+
+
+def test_anybodys_analyze_is_no_reason_to_give_up(slow: Database, tmp_path: Path) -> None:
+    """Only the application counts: ANALYZE may wait behind a build that keeps nobody else waiting."""
+    build = "with op.get_context().autocommit_block():\n    " + sql(
+        "CREATE INDEX CONCURRENTLY late ON orders (wait(n))"
+    )
+    slow.execute(
+        "CREATE FUNCTION wait(n int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(0.1); RETURN n; END $$"
+    )
+    job = start_job(
+        "migrate", cwd=make_project(tmp_path, [build]), url=slow.url, env={"MIGRATE_MAX_LOCK_HOLD": "500ms"}
+    )
+    until(
+        lambda: slow.query("SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'CREATE INDEX CON%'")
+    )
+    slow.execute("ANALYZE orders")
+    assert finish(job).code == 0
+
+
 def test_a_setting_made_before_the_migration_survives_polling(tables: Database, tmp_path: Path) -> None:
     """env.py's `SET search_path` in the migration's transaction is not lost to a poll that failed."""
     before = "    connection.exec_driver_sql('SET search_path TO tenant, public')\n"

@@ -227,11 +227,13 @@ def _shortened(statement: str | None) -> str | None:
     return (flat if len(flat) <= LONGEST_STATEMENT else flat[: LONGEST_STATEMENT - 1] + "…") or None
 
 
+# ANALYZE, VACUUM and CONCURRENTLY are not the application: they may wait.
 _BEHIND = """
 WITH RECURSIVE given AS (SELECT %s::int[] AS ours),
 waiting AS MATERIALIZED (
     SELECT locks.pid, coalesce(locks.waitstart, clock_timestamp()) AS since FROM pg_locks locks, given
-    WHERE NOT locks.granted AND locks.pid <> ALL (given.ours)
+    WHERE NOT locks.granted AND locks.pid <> ALL (given.ours) AND locks.locktype <> 'virtualxid'
+    AND NOT (locks.locktype = 'relation' AND locks.mode = 'ShareUpdateExclusiveLock')
 ),
 queue AS MATERIALIZED (
     SELECT coalesce(session.leader_pid, waiting.pid) AS pid, waiting.since, pg_blocking_pids(waiting.pid) AS ahead

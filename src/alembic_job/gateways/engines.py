@@ -28,11 +28,17 @@ class EngineHooks(Protocol):
     def statement(self, sql: str) -> None:
         """Before each statement."""
 
-    def executing(self, connection: Any, sql: str, parameters: Any, run: Callable[[], None]) -> bool:
-        """Instead of executing a statement: true if it was executed here, by `run` or in vain."""
+    def executing(self, context: Any, sql: str, parameters: Any, run: Callable[[], None]) -> bool:
+        """Instead of executing a statement: true if it was executed here, by `run` or in vain.
+
+        `context` is SQLAlchemy's own, of this execution.
+        """
 
     def ended(self, connection: Any, committed: bool) -> None:
         """A transaction of this SQLAlchemy connection is about to end."""
+
+    def savepoint(self, connection: Any, name: str, back: bool) -> None:
+        """A savepoint is set, or gone back to."""
 
 
 @contextmanager
@@ -70,19 +76,19 @@ def hooked(hooks: EngineHooks) -> Iterator[None]:
         def run() -> None:
             context.dialect.do_execute(cursor, sql, parameters, context)
 
-        return hooks.executing(context.root_connection, sql, parameters, run)
+        return hooks.executing(context, sql, parameters, run)
 
     def do_execute_no_params(cursor: Any, sql: str, context: Any) -> bool:
         def run() -> None:
             context.dialect.do_execute_no_params(cursor, sql, context)
 
-        return hooks.executing(context.root_connection, sql, None, run)
+        return hooks.executing(context, sql, None, run)
 
     def do_executemany(cursor: Any, sql: str, parameters: Any, context: Any) -> bool:
         def run() -> None:
             context.dialect.do_executemany(cursor, sql, parameters, context)
 
-        return hooks.executing(context.root_connection, sql, parameters, run)
+        return hooks.executing(context, sql, parameters, run)
 
     with _listening(
         do_connect=do_connect,
@@ -93,6 +99,8 @@ def hooked(hooks: EngineHooks) -> Iterator[None]:
         do_executemany=do_executemany,
         commit=lambda connection: hooks.ended(connection, True),
         rollback=lambda connection: hooks.ended(connection, False),
+        savepoint=lambda connection, name: hooks.savepoint(connection, name, False),
+        rollback_savepoint=lambda connection, name, _: hooks.savepoint(connection, name, True),
     ):
         yield
 
@@ -111,10 +119,13 @@ class Uninvolved:
     def statement(self, sql: str) -> None:
         pass
 
-    def executing(self, connection: Any, sql: str, parameters: Any, run: Callable[[], None]) -> bool:
+    def executing(self, context: Any, sql: str, parameters: Any, run: Callable[[], None]) -> bool:
         return False
 
     def ended(self, connection: Any, committed: bool) -> None:
+        pass
+
+    def savepoint(self, connection: Any, name: str, back: bool) -> None:
         pass
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import psycopg2
@@ -27,7 +28,10 @@ _RACES = (
     psycopg2.errors.DuplicateObject,
 )
 _KEPT_TEXT = 2000  # characters of a statement, for people
-_SECRET = re.compile(r"(PASSWORD\s+(?:E)?)'(?:[^']|'')*'", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(PASSWORD\s+)(?:(?:E|U&)?'(?:[^'\\]|''|\\.)*'|\$(\w*)\$.*?\$\2\$)|(password\s*=\s*)[^\s']+",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 class Part(NamedTuple):
@@ -38,6 +42,8 @@ class Part(NamedTuple):
     statement: str
     done: bool | None
     builds: str | None  # the index that it was to build CONCURRENTLY
+    rows: int = -1  # how many it changed, as the driver told
+    bound: bool = False  # it has parameters or returns rows: it need not be the same the next time
 
 
 class Key(NamedTuple):
@@ -51,13 +57,24 @@ class Key(NamedTuple):
 
 def shown(statement: str) -> str:
     """A statement for people, on one line, without the passwords that CREATE ROLE and the like spell out."""
-    flat = _SECRET.sub(r"\1'***'", " ".join(statement.split()))
+    flat = _SECRET.sub(lambda found: f"{found[1]}'***'" if found[1] else f"{found[3]}***", " ".join(statement.split()))
     return flat if len(flat) <= _KEPT_TEXT else flat[: _KEPT_TEXT - 1] + "…"
 
 
 def digest(statement: str, parameters: Any) -> str:
-    """Tells one statement from another."""
+    """Tells one statement from another. Binary values of drivers are known by what is in them, not by their address."""
+    if isinstance(parameters, dict):
+        parameters = {name: _plain(value) for name, value in parameters.items()}
+    elif isinstance(parameters, list | tuple):
+        parameters = [_plain(value) for value in parameters]
     return hashlib.blake2b(f"{statement}\0{parameters!r}".encode(errors="replace"), digest_size=16).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    adapted = getattr(value, "adapted", getattr(value, "obj", value))
+    return bytes(adapted) if isinstance(adapted, bytes | bytearray | memoryview) else adapted
 
 
 def make(connection: Connection, schema: str) -> None:
@@ -71,8 +88,9 @@ def make(connection: Connection, schema: str) -> None:
                 query(connection, sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)).as_string(connection))
             columns = (
                 "identity text NOT NULL, version_table text NOT NULL, revision text NOT NULL, down boolean NOT NULL,"
-                " position int NOT NULL, digest text NOT NULL, statement text NOT NULL, builds text, xid text,"
-                " done boolean NOT NULL DEFAULT false, finished text, version_rows text NOT NULL, run_id text NOT NULL,"
+                " position int NOT NULL, digest text NOT NULL, statement text NOT NULL, builds text, rows int,"
+                " xid text, done boolean NOT NULL DEFAULT false, finished text, version_rows text NOT NULL,"
+                " run_id text NOT NULL,"
                 " recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),"
                 " PRIMARY KEY (identity, version_table, revision, down, position)"
             )
@@ -101,12 +119,16 @@ def revisions(connection: Connection, schema: str) -> frozenset[str]:
     return frozenset(revision for [revision] in rows)
 
 
-def version_rows(connection: Connection, table: VersionTable) -> str:
-    """Changes whenever somebody writes the version table, even if its content is then as it was before."""
-    name = sql.Identifier(table.schema, table.name).as_string(connection)
-    rows = f"SELECT version_num, xmin::text, ctid::text FROM {name} ORDER BY 1"
-    [[there]] = query(connection, "SELECT to_regclass(%s) IS NOT NULL", name)
-    return repr(query(connection, rows)) if there else "[]"
+def version_rows(execute: Callable[[str], list[tuple[Any, ...]]], table: VersionTable) -> str:
+    """Changes whenever somebody writes the version table, even if its content is then as it was before.
+
+    `execute` runs a query on the migration's own connection, which sees what its transaction wrote there already.
+    """
+    name = ".".join('"' + part.replace('"', '""') + '"' for part in (table.schema, table.name))
+    quoted = name.replace("'", "''")
+    if not execute(f"SELECT 1 WHERE to_regclass('{quoted}') IS NOT NULL"):
+        return "[]"
+    return repr(execute(f"SELECT version_num::text, xmin::text, ctid::text FROM {name} ORDER BY 1"))
 
 
 def parts(connection: Connection, schema: str, key: Key, version: str) -> list[Part]:
@@ -116,11 +138,12 @@ def parts(connection: Connection, schema: str, key: Key, version: str) -> list[P
     query(connection, sql.SQL(void).format(_name(schema)).as_string(connection), *key, version)
     rows = (
         "SELECT position, digest, statement, CASE WHEN done THEN true WHEN xid IS NULL THEN NULL"
-        " ELSE pg_xact_status(xid::xid8) IS NOT DISTINCT FROM 'committed' END, builds"
+        " ELSE pg_xact_status(xid::xid8) IS NOT DISTINCT FROM 'committed' END, builds, rows"
         f" FROM {{}} {where} ORDER BY position"
     )
     found = query(connection, sql.SQL(rows).format(_name(schema)).as_string(connection), *key)
-    return [Part(*row) for row in found if row[3] is not False]
+    known = [Part(*row)._replace(rows=-1 if row[5] is None else row[5]) for row in found]
+    return [part for part in known if part.done is not False]
 
 
 def begin(
@@ -131,27 +154,42 @@ def begin(
         sql.SQL("({})").format(
             sql.SQL(", ").join(
                 sql.Literal(value)
-                for value in (*key, part.position, part.digest, part.statement, part.builds, xid, version, run_id)
+                for value in (
+                    *key,
+                    part.position,
+                    part.digest,
+                    part.statement,
+                    part.builds,
+                    part.rows,
+                    xid,
+                    version,
+                    run_id,
+                )
             )
         )
         for part in new
     )
     statement = sql.SQL(
-        "INSERT INTO {} (identity, version_table, revision, down, position, digest, statement, builds, xid,"
+        "INSERT INTO {} (identity, version_table, revision, down, position, digest, statement, builds, rows, xid,"
         " version_rows, run_id) VALUES {} ON CONFLICT (identity, version_table, revision, down, position) DO UPDATE SET"
-        " digest = excluded.digest, statement = excluded.statement, builds = excluded.builds, xid = excluded.xid,"
+        " digest = excluded.digest, statement = excluded.statement, builds = excluded.builds, rows = excluded.rows,"
+        " xid = excluded.xid,"
         " version_rows = excluded.version_rows, run_id = excluded.run_id,"
         " done = false, finished = NULL, recorded_at = clock_timestamp()"
     )
     query(connection, statement.format(_name(schema), values).as_string(connection))
 
 
-def done(connection: Connection, schema: str, key: Key, position: int) -> None:
-    """That statement was executed."""
-    statement = "UPDATE {} SET done = true WHERE identity = %s AND version_table = %s AND revision = %s AND down = %s"
+def done(connection: Connection, schema: str, key: Key, position: int, rows: int) -> None:
+    """That statement was executed, and changed so many rows."""
+    statement = (
+        "UPDATE {} SET done = true, rows = %s"
+        " WHERE identity = %s AND version_table = %s AND revision = %s AND down = %s"
+    )
     query(
         connection,
         sql.SQL(statement + " AND position = %s").format(_name(schema)).as_string(connection),
+        rows,
         *key,
         position,
     )
@@ -178,7 +216,7 @@ def built_by_us(connection: Connection, schema: str, identity: str, index: str) 
     """True if a run of ours began to build this index (qualified and quoted) CONCURRENTLY, and did not finish."""
     if not exists(connection, schema):
         return False
-    statement = "SELECT EXISTS (SELECT FROM {} WHERE identity = %s AND builds = %s AND NOT done)"
+    statement = "SELECT EXISTS (SELECT FROM {} WHERE identity = %s AND builds = %s AND NOT done AND finished IS NULL)"
     [[found]] = query(connection, sql.SQL(statement).format(_name(schema)).as_string(connection), identity, index)
     return bool(found)
 

@@ -9,6 +9,10 @@ from typing import Any
 from alembic_job.rules.effect import Lock, Mode
 
 _KEY = "alembic_job.work"
+_HELD = """
+    SELECT DISTINCT relation::int8 FROM pg_locks WHERE pid = pg_backend_pid() AND granted AND locktype = 'relation'
+    AND relation >= 16384 AND mode IN ('RowExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
+    'AccessExclusiveLock')"""
 
 
 class Work:
@@ -16,6 +20,7 @@ class Work:
 
     def __init__(self, dbapi: Any) -> None:
         self.dbapi = dbapi
+        self._pid: int | None = None
         self.held: dict[int, Lock] = {}  # strong locks won by polling, by oid
         self.statements = 0  # executed by the project since the transaction began
         self.wrote = False  # rows were changed: others may wait for them
@@ -71,6 +76,29 @@ class Work:
         finally:
             cursor.close()
 
+    def adopt(self) -> bool:
+        """Takes note of what was done past SQLAlchemy, on the driver's own cursor; true if a transaction ended so."""
+        if self.autocommit:
+            return False
+        active = in_transaction(self.dbapi)
+        if active and self.statements == 0:
+            self.statements = 1
+            self.write()
+        elif not active and self.statements > 0:
+            self.ended()
+            return True
+        return False
+
+    def holds(self) -> list[int]:
+        """The tables and the like (oids) on which the open transaction has a lock that others may wait for."""
+        return [oid for [oid] in self.run(_HELD)]
+
+    def pid(self) -> int:
+        """The backend's number."""
+        if self._pid is None:
+            self._pid = int(self.run("SELECT pg_backend_pid()")[0][0])
+        return self._pid
+
     def transaction(self) -> str | None:
         """The open transaction's id; none if it has changed nothing."""
         [[number]] = self.run("SELECT pg_current_xact_id_if_assigned()::text")
@@ -85,6 +113,15 @@ class Work:
         """The transaction is over: committed or rolled back."""
         self.held.clear()
         self.statements, self.wrote, self.loose = 0, False, False
+
+
+def in_transaction(dbapi: Any) -> bool:
+    """True if the driver's connection has a transaction open on the server, whoever began it."""
+    inner = getattr(dbapi, "driver_connection", None) or getattr(dbapi, "_connection", dbapi)
+    if hasattr(inner, "is_in_transaction"):  # asyncpg
+        return bool(inner.is_in_transaction())
+    status = getattr(getattr(inner, "info", None), "transaction_status", 0)
+    return int(status) != 0
 
 
 def is_pooled(connection: Any) -> bool:

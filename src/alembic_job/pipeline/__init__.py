@@ -186,8 +186,9 @@ def _fill(report: Report, run: Run | None, reason: JobError) -> None:
         report.fields["committed_statements"] = parts
         again = (
             "they are not executed again: correct what failed, and run again"
-            if run.settings.history != "off"
-            else "MIGRATE_HISTORY=off: let the revision pass over what is there (IF NOT EXISTS), and run again"
+            if run.remembers
+            else "but they could not be noted (MIGRATE_HISTORY): let the revision pass over what is there,"
+            " as by IF NOT EXISTS, and run again"
         )
         reason.hint = report.hint = (
             f"the statements in committed_statements were committed by the revision itself and stay; {again}"

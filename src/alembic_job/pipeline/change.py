@@ -240,13 +240,14 @@ class Run:
         elif "INDEX" in sql.upper():
             self.touched.update(word.strip('"(),;') for word in sql.replace(".", " ").split())
 
-    def executing(self, connection: Any, sql: str, parameters: Any, run: Callable[[], None]) -> bool:
+    def executing(self, context: Any, sql: str, parameters: Any, run: Callable[[], None]) -> bool:
         """A revision's statement goes through the guard, which sees to its locks."""
+        connection = context.root_connection
         if self._busy or connection.dialect.name != "postgresql" or not is_pooled(connection):
             return False  # ours, another database's, or SQLAlchemy's own first questions
         self._busy = True
         try:
-            return self._guard.execute(connection, sql, parameters, run)
+            return self._guard.execute(context, sql, parameters, run)
         except JobError as error:
             self._refusal = self._refusal or error
             raise
@@ -257,6 +258,11 @@ class Run:
         """A transaction of the project's ends."""
         if not self._busy and connection.dialect.name == "postgresql" and is_pooled(connection):
             self._guard.ended(connection, committed and self._migrating)
+
+    def savepoint(self, connection: Any, name: str, back: bool) -> None:
+        """A savepoint of the project's is set, or gone back to."""
+        if not self._busy and connection.dialect.name == "postgresql" and is_pooled(connection):
+            self._guard.savepoint(connection, name, back)
 
     # What env.py's migration context does.
 
@@ -325,7 +331,11 @@ class Run:
         change = self.changes[-1]
         if change.expected is not None:
             return
-        for step in self._plan(heads):
+        steps, self._planned = (
+            self._plan(heads),
+            None,
+        )  # the next version table's steps are others, with equal heads too
+        for step in steps:
             self._check()
             revision = step.revision.revision
             self.current = revision
@@ -351,6 +361,11 @@ class Run:
     def committed_parts(self) -> list[str]:
         """The statements that the revision which failed had committed by itself."""
         return self._guard.committed_parts() if self.current is not None else []
+
+    @property
+    def remembers(self) -> bool:
+        """True if the next run will know of them."""
+        return self._guard.remembers
 
     def _event(self, what: str) -> str:
         if what == "started":

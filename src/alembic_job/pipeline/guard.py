@@ -6,12 +6,13 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
-from alembic_job.errors import JobError, ProjectError, TableLocked
+from alembic_job.errors import JobError, MigrationFailed, ProjectError, TableLocked
 from alembic_job.gateways import indexes, unfinished
 from alembic_job.gateways import postgres as pg
 from alembic_job.gateways.unfinished import Part
@@ -24,7 +25,7 @@ from alembic_job.pipeline.session import Session
 from alembic_job.rules.effect import Effect, Lock
 from alembic_job.settings import Settings
 from alembic_job.settings.values import duration_or_off
-from alembic_job.steps.parts import PASSING, Parts, check_skippable, was_done
+from alembic_job.steps.parts import Parts, check_skippable, makes_table, was_done
 from alembic_job.steps.table_locks import Budget, Rules, TableLocks, TryAgain, first_word, strongest
 from alembic_job.watch import Watch
 
@@ -36,6 +37,7 @@ _COMMENT = re.compile(r"^[ \t]*#[ \t]*alembic-job:[ \t]*([\w-]+)[ \t]*=[ \t]*(\S
 _PATIENT = re.compile(r"\b(CONCURRENTLY|VALIDATE|VACUUM)\b", re.IGNORECASE)
 _DETACH = re.compile(r"\bCONCURRENTLY\b(?=[\s;]*$)", re.IGNORECASE)
 _LOST_RACES = ("55P03", "40P01")
+_PAUSE = 0.2  # seconds
 _LONGEST_PAUSE = 1.0  # seconds before a revision is started again
 
 
@@ -55,7 +57,7 @@ class Guard:
         self._pause = 0.05
         self._again: TryAgain | None = None
         self._grammar: bool | None = None
-        self._unfinished: frozenset[str] | None = None  # revisions that an earlier run left something of
+        self._unfinished: dict[str, frozenset[str]] = {}  # by database: revisions that an earlier run left something of
         self._parts: Parts | None = None
         self._building: str | None = None  # an index that was not there before: its INVALID rest is ours
 
@@ -67,6 +69,7 @@ class Guard:
             return
         neighbours = Neighbours(session, self._settings, self._log)
         self._gate = TableLocks(self._budget, self._effects, self._may_matter, neighbours, self._watch.check, self._log)
+        self._gate.may_restart = self._may_restart
         self._observers[session.identity] = Observer(session, self._settings, self._gate, self._log)
 
     def close(self) -> None:
@@ -86,8 +89,9 @@ class Guard:
 
         def run(**arguments: Any) -> None:
             self._revision, self._per_revision = revision.revision, self._own_transaction(context)
-            self._resume(revision.revision, table, down)
-            while (again := self._attempt(rules, lambda: function(**arguments))) is not None:
+            self._resume(revision.revision, table, down, context)
+            work = work_of(context.connection)
+            while (again := self._attempt(rules, work, lambda: function(**arguments))) is not None:
                 if not self._per_revision:
                     self._again = again
                     raise again
@@ -100,16 +104,16 @@ class Guard:
         if self._per_revision:
             self._observer.rest()
 
-    def _attempt(self, rules: Rules, function: Callable[[], Any]) -> TryAgain | None:
+    def _attempt(self, rules: Rules, work: Work, function: Callable[[], Any]) -> TryAgain | None:
         """Runs it once; what it returns means: undo it, and start again. Raises what ended the revision for good."""
         gate, observer = self._gate, self._observer
         assert gate is not None and self._parts is not None
         gate.rules, gate.again = rules, None
         self._parts.start()
-        gate.upfront = self._due()
         observer.start(self._per_revision)
-        self._inside = True
         try:
+            gate.take(work, self._due())
+            self._inside = True
             function()
             self._parts.confirm()
             verdict = gate.again or observer.take_verdict(False)
@@ -119,6 +123,7 @@ class Guard:
         except Exception as error:
             cause = error
             verdict = self._verdict(error)
+            self._parts.confirm()
         finally:
             self._inside = False
         if isinstance(verdict, TryAgain):
@@ -140,7 +145,7 @@ class Guard:
             return gate.again
         if isinstance(error, JobError):
             return error
-        if code in _LOST_RACES and self._budget.left > 0 and gate.rules.on:
+        if code in _LOST_RACES and self._budget.left > 0 and gate.on and gate.may_restart():
             return TryAgain("a deadlock" if code == "40P01" else "a lock_timeout ran out")
         return None
 
@@ -163,6 +168,10 @@ class Guard:
         mine = self._upfront.get(self._revision, ())
         others = () if self._per_revision else [lock for locks in self._upfront.values() for lock in locks]
         return self._session.still_there(strongest([*mine, *others]))
+
+    def _may_restart(self) -> bool:
+        """True if what is committed of the revision, if anything, would be passed over."""
+        return self._parts is None or self._parts.repeatable
 
     def _own_transaction(self, context: MigrationContext) -> bool:
         """True if the revision has a transaction for itself, which can be begun anew here."""
@@ -198,57 +207,129 @@ class Guard:
 
     # Its statements.
 
-    def execute(self, connection: Any, sql: str, parameters: Any, run: Callable[[], None]) -> bool:
-        """A statement of the project's. True if it was executed here, or need not be."""
-        work = work_of(connection)
+    def execute(self, context: Any, sql: str, parameters: Any, run: Callable[[], None]) -> bool:
+        """A statement of the project's, in SQLAlchemy's execution context. True if it was executed, or need not be."""
+        work = work_of(context.root_connection)
         if not self._inside or self._gate is None or self._parts is None:
             work.statements += 1
             return False
         self._parts.confirm()
+        if work.adopt():
+            self._parts.lost_sight(work)
         word = first_word(sql)
         if word in ("COMMIT", "END"):
-            self._parts.committing(work.transaction)
-        if word in PASSING:
+            self._committing(work)
+        if self._parts.is_passing(sql, word):
             return self._gate.execute(work, sql, run)
-        part = self._parts.find(sql, parameters)
+        part = self._parts.find(sql, parameters, word)
+        if part is not None and part.done and self._is_there(work, sql, part, context, run):
+            return True
         if part is not None and part.done:
-            check_skippable(sql, self._revision)
-            self._log.info(
-                "statement.skipped", revision=self._revision, statement=part.statement, reason="committed before"
-            )
-            return True
+            part = None
         if work.autocommit:
-            self._execute_alone(work, sql, parameters, run, part)
+            self._execute_alone(work, sql, parameters, run, part, context)
             return True
-        ran = self._gate.execute(work, sql, run)
-        self._parts.executed(sql, parameters)
-        return ran
+        if not self._gate.execute(work, sql, run):
+            run()
+        self._parts.executed(work, sql, parameters, context.cursor.rowcount)
+        return True
+
+    def _is_there(self, work: Work, sql: str, part: Part, context: Any, run: Callable[[], None]) -> bool:
+        """What an earlier run did need not be done again, unless somebody has undone it: then nothing is believed."""
+        assert self._parts is not None
+        check_skippable(sql, self._revision)
+        if makes_table(sql) and not self._tried(work, run):
+            self._log.warning("revision.not_resumed", revision=self._revision, missing=part.statement)
+            self._parts.void()
+            return False
+        if not hasattr(context, "_rowcount") and first_word(sql) in ("UPDATE", "DELETE", "INSERT", "MERGE", "WITH"):
+            raise MigrationFailed(
+                f"revision {self._revision} was interrupted after {part.statement!r} had been committed",
+                hint="SQLAlchemy 1.4 cannot be told how many rows that changed: upgrade it, or do the remaining steps"
+                " by hand and stamp the revision",
+            )
+        context._rowcount = part.rows
+        self._log.info(
+            "statement.skipped", revision=self._revision, statement=part.statement, reason="committed before"
+        )
+        return True
+
+    @staticmethod
+    def _tried(work: Work, run: Callable[[], None]) -> bool:
+        """Tries it, and undoes that: true if the server says that it is there."""
+        begin, undo = ("BEGIN", "ROLLBACK") if work.autocommit else ("SAVEPOINT alembic_job", None)
+        work.run(begin)
+        try:
+            run()
+        except Exception as error:
+            if not was_done(pg.sqlstate(error), ""):
+                raise
+            return True
+        finally:
+            if undo is None:
+                work.run("ROLLBACK TO SAVEPOINT alembic_job")
+                work.run("RELEASE SAVEPOINT alembic_job")
+            else:
+                work.run(undo)
+        return False
+
+    def _committing(self, work: Work) -> None:
+        """A transaction is about to be committed by the revision; in another database it is none of our business."""
+        assert self._parts is not None and self._session is not None
+        identity = self._session.identity
+
+        def number() -> str | None:
+            return work.transaction() if work.run(pg.IDENTITY)[0][0] == identity else None
+
+        self._parts.committing(work, number)
 
     def _execute_alone(
-        self, work: Work, sql: str, parameters: Any, run: Callable[[], None], doubtful: Part | None
+        self, work: Work, sql: str, parameters: Any, run: Callable[[], None], doubtful: Part | None, context: Any
     ) -> None:
         """A statement that commits by itself; `doubtful` if an earlier run began it and nobody knows how it ended."""
         assert self._parts is not None and self._gate is not None and self._session is not None
         builds = self._built(work, sql)
         if builds and self._is_built(work, builds, doubtful):
-            self._parts.done(doubtful or self._parts.begin(sql, parameters, builds))
+            self._parts.done(doubtful or self._parts.begin(sql, parameters, builds), -1)
             return
         part = doubtful or self._parts.begin(sql, parameters, builds)
         self._committed = True
         try:
             if not self._gate.execute(work, sql, run):
                 run()
+            self._check_built(builds)
         except Exception as error:
             code = pg.sqlstate(error)
             if doubtful is None or builds or not self._had_been_done(work, sql, code):
-                if code is not None and not pg.is_connection_lost(error):
-                    self._parts.failed(part)
-                    self._drop_remains(builds)
+                self._undone(part, builds, error)
                 raise
             self._log.info(
                 "statement.skipped", revision=self._revision, statement=part.statement, reason=f"was done: {code}"
             )
-        self._parts.done(part)
+        self._parts.done(part, context.cursor.rowcount)
+
+    def _check_built(self, index: str | None) -> None:
+        """IF NOT EXISTS accepts an INVALID index; nobody else should. Raises `MigrationFailed`."""
+        if index is None or self._session is None:
+            return
+        state = indexes.state(self._session.connection, index)
+        if state is not None and not state.valid:
+            raise MigrationFailed(
+                f"index {index} on {state.table} is INVALID, and the statement let it be",
+                hint=f"wait until nobody works on {state.table}, or DROP INDEX CONCURRENTLY {index}, then run again",
+            )
+
+    def _undone(self, part: Part, builds: str | None, error: Exception) -> None:
+        """A statement failed: it left nothing, or the INVALID rest of an index, which is removed if it is ours."""
+        assert self._parts is not None
+        if pg.is_connection_lost(error) or (pg.sqlstate(error) is None and not isinstance(error, JobError)):
+            return
+        if first_word(part.statement) in ("DO", "CALL"):
+            self._parts.repeatable = False  # it may have committed in its middle
+        if builds is None or builds != self._building:
+            self._parts.failed(part)
+        else:
+            self._drop_remains(builds)
 
     def _had_been_done(self, work: Work, sql: str, code: str | None) -> bool:
         if code == "55000" and "DETACH" in sql.upper() and _DETACH.search(sql):
@@ -267,16 +348,31 @@ class Guard:
         assert self._session is not None
         state = indexes.state(self._session.connection, index)
         self._building = index if state is None else None
+        while state is not None and not state.valid and state.builders and self._built_by_us(index):
+            self._let_work(state)
+            state = indexes.state(self._session.connection, index)
         if state is None:
             return False
         if state.valid:
             return doubtful is not None
-        if state.builders or not self._built_by_us(index):
-            return False  # somebody builds it, or it is none of ours: the server will say so
+        if not self._built_by_us(index):
+            return False  # none of ours: the server will say so
         self._log.warning("index.rebuilt", index=index, on=state.table, reason="an earlier run's build was interrupted")
         work.run(f"DROP INDEX CONCURRENTLY {index}")
         self._building = index
         return False
+
+    def _let_work(self, state: indexes.IndexState) -> None:
+        """Waits a moment for those who may be building an index, or VACUUM or ANALYZE its table."""
+        self._watch.check()
+        time.sleep(_PAUSE)
+        self._budget.spent += _PAUSE
+        if self._budget.left <= 0:
+            raise TableLocked(
+                f"sessions {', '.join(map(str, state.builders))} work on {state.table}, whose INVALID index cannot be "
+                f"replaced meanwhile; waited {self._budget.limit:g} s",
+                hint="let them finish, or end them, then run again",
+            )
 
     def _built_by_us(self, index: str) -> bool:
         assert self._session is not None
@@ -303,6 +399,14 @@ class Guard:
                 hint="left by the build that failed; the next run drops it and builds it anew",
             )
 
+    def savepoint(self, connection: Any, name: str, back: bool) -> None:
+        """A savepoint is set, or gone back to."""
+        work = work_of(connection)
+        if back:
+            work.held.clear()  # maybe; the next poll tells
+        if self._inside and self._parts is not None:
+            self._parts.savepoint(work, name, back)
+
     def ended(self, connection: Any, committed: bool) -> None:
         """A transaction is about to end."""
         work = work_of(connection)
@@ -310,20 +414,23 @@ class Guard:
             self._committed = True
         if self._inside and self._parts is not None:
             if committed:
-                self._parts.committing(work.transaction)
+                self._committing(work)
             else:
-                self._parts.rolled_back()
+                self._parts.rolled_back(work)
         work.ended()
 
     # What it committed in its middle.
 
-    def _resume(self, revision: str, table: VersionTable, down: bool) -> None:
+    def _resume(self, revision: str, table: VersionTable, down: bool, context: MigrationContext) -> None:
         assert self._session is not None
         key = unfinished.Key(self._session.identity, table.label, revision, down)
-        self._parts = Parts(Recorded(self._session, self._settings, key, table, self._log))
-        if self._unfinished is None:
-            self._unfinished = unfinished.revisions(self._session.connection, self._settings.history_schema)
-        if revision in self._unfinished:
+        work = work_of(context.connection)
+        fingerprint = partial(unfinished.version_rows, work.run, table)
+        self._parts = Parts(Recorded(self._session, self._settings, key, fingerprint, self._log))
+        if self._session.identity not in self._unfinished:
+            revisions = unfinished.revisions(self._session.connection, self._settings.history_schema)
+            self._unfinished[self._session.identity] = revisions
+        if revision in self._unfinished[self._session.identity]:
             self._parts.load()
         if self._parts.known:
             self._log.warning("revision.resumed", revision=revision, committed=self._parts.statements)
@@ -336,6 +443,11 @@ class Guard:
     def committed_parts(self) -> list[str]:
         """What the revision that failed had committed."""
         return self._parts.statements if self._parts is not None else []
+
+    @property
+    def remembers(self) -> bool:
+        """True if the next run will know of it."""
+        return self._parts is not None and self._parts.store.on
 
     @property
     def _observer(self) -> Observer:

@@ -17,7 +17,7 @@ from alembic_job.gateways.blockers import Blocker, Waiter
 from alembic_job.gateways.postgres import query
 from alembic_job.gateways.progress import bar, progress
 from alembic_job.logs.events import Log
-from alembic_job.pipeline.session import Session
+from alembic_job.pipeline.session import Session, waits_for_itself
 from alembic_job.rules.effect import Lock, Mode
 from alembic_job.settings import Settings
 from alembic_job.steps.table_locks import TableLocks, TryAgain, advice, not_won
@@ -25,6 +25,8 @@ from alembic_job.steps.table_locks import TableLocks, TryAgain, advice, not_won
 _FIRST_REPORT = 1.0  # seconds of waiting before anything is said
 _IN_USE = 1.0  # seconds that a table is watched for users; servers count their use about once a second
 _EVERY = 0.2  # seconds between two looks of the observer
+_LULL = 0.6  # seconds without anybody waiting after which a wait is over
+_NEXT_ATTEMPT = 10.0  # seconds until a connection is asked for again
 _BRIEF = 0.4  # seconds: what is over by then need not be looked at; a thousand small revisions are not
 _QUEUED = 0.4  # seconds that others may stand behind a request of ours that was not polled for
 _TERMINATE_AFTER = 0.6  # seconds after a cancellation: who holds a lock and executes nothing cannot be cancelled
@@ -36,6 +38,8 @@ _USE = """
     SELECT sum(pg_stat_get_numscans(oid) + pg_stat_get_tuples_fetched(oid) + pg_stat_get_tuples_inserted(oid)
                + pg_stat_get_tuples_updated(oid) + pg_stat_get_tuples_deleted(oid))::int8
     FROM (SELECT unnest(%s::oid[]) UNION SELECT indexrelid FROM pg_index WHERE indrelid = ANY(%s::oid[])) r (oid)"""
+_TRANSACTIONS = """
+    SELECT pid, virtualtransaction FROM pg_locks WHERE locktype = 'virtualxid' AND granted AND pid = ANY(%s)"""
 _SIZE = """
     SELECT coalesce(sum(relpages::int8), 0) * current_setting('block_size')::int8 FROM pg_class
     WHERE oid = ANY(%(o)s::oid[]) OR oid IN (SELECT reltoastrelid FROM pg_class WHERE oid = ANY(%(o)s::oid[]))"""
@@ -76,6 +80,20 @@ class Neighbours:
             return query(self._session.connection, _USE, oids, oids) != before
         except psycopg2.Error:
             return False
+
+    def seen_by_others(self, oids: Sequence[int]) -> bool:
+        rows = query(self._session.connection, "SELECT 1 FROM pg_class WHERE oid = ANY(%s::oid[]) LIMIT 1", list(oids))
+        return bool(rows)
+
+    def transactions(self, pids: Sequence[int]) -> dict[int, str]:
+        return dict(query(self._session.connection, _TRANSACTIONS, list(pids)))
+
+    def check_own(self, locks: Sequence[Lock], pid: int) -> None:
+        ours = pids(self._session.connection, self._session.run.key)
+        wanted = [(lock.oid, lock.mode) for lock in locks]
+        for blocker in gateway.holders(self._session.connection, wanted, [pid]):
+            if blocker.pid in ours:
+                raise waits_for_itself(f"LOCK TABLE {', '.join(lock.name for lock in locks)}")
 
     def size(self, locks: Sequence[Lock]) -> int:
         try:
@@ -148,8 +166,11 @@ class Observer:
         self._wake = threading.Event()
         self._over = False
         self._connection: Connection | None = None
+        self._next_attempt = 0.0
         self._waiting_since: float | None = None
         self._counted = 0.0
+        self._waiting_for_us: float | None = None  # since when somebody has been, with lulls
+        self._seen_waiting = 0.0
         self._progressed = 0.0
         self._working_since: float | None = None
         self._thread: threading.Thread | None = None
@@ -198,9 +219,7 @@ class Observer:
                 self._connection = None  # a new one at the next look
 
     def _observe(self) -> None:
-        if self._connection is None:
-            self._connection = self._session.fresh(hurry=True)
-        connection = self._connection
+        connection = self._own_connection() or self._session.connection
         ours = pids(connection, self._session.run.key)
         active = query(connection, _ACTIVE, ours) if ours else []
         waiters = gateway.behind(connection, ours, statements=False) if ours else []
@@ -209,19 +228,40 @@ class Observer:
         if active and waiting is None:
             self._tell_progress(connection, [pid for pid, _, _ in active])
 
+    def _own_connection(self) -> Connection | None:
+        """A connection for looking; none for a while where the server has none left. Then the run's own must do."""
+        if self._connection is None and time.monotonic() >= self._next_attempt:
+            self._next_attempt = time.monotonic() + _NEXT_ATTEMPT
+            try:
+                self._connection = self._session.fresh(hurry=True)
+            except (psycopg2.Error, JobError) as error:
+                self._log.debug("observer.shares", reason=" ".join(str(error).split()))
+        return self._connection
+
     def _judge(self, waiters: list[Waiter], waiting: int | None, connection: Connection, ours: list[int]) -> None:
-        longest = max((waiter.waited_seconds for waiter in waiters), default=0.0)
+        longest = self._longest(waiters)
         bound = self.gate.rules.max_lock_hold
         if waiting is not None:
             self._account(waiting, waiters, connection, ours)
         else:
             self._waiting_since = None
-        if self.gate.on and waiting is not None and longest >= _QUEUED:
+        if self.gate.on and waiting is not None and waiters and longest >= _QUEUED and self.gate.may_restart():
             self._end(TryAgain("a lock was waited for, and others waited behind"))
-        elif bound is not None and longest >= bound - _EVERY - 0.1:
+        elif bound is not None and waiters and longest >= bound - _EVERY - 0.1 and (self.gate.on or waiting is None):
             self._end(_held_too_long(bound, waiters, self.gate))
         elif self._verdict is not None:
             self._end(self._verdict)
+
+    def _longest(self, waiters: list[Waiter]) -> float:
+        """How long somebody has been waiting, be it one after the other: who gives up is followed by the next."""
+        now = time.monotonic()
+        if waiters:
+            self._seen_waiting = now
+            self._waiting_for_us = now if self._waiting_for_us is None else self._waiting_for_us
+        elif now - self._seen_waiting > _LULL:
+            self._waiting_for_us = None
+        together = 0.0 if self._waiting_for_us is None else now - self._waiting_for_us
+        return max([together, *(waiter.waited_seconds for waiter in waiters)])
 
     def _account(self, pid: int, waiters: list[Waiter], connection: Connection, ours: list[int]) -> None:
         """Our own statement waits: says for whom, and ends it when the budget is spent."""
@@ -244,7 +284,8 @@ class Observer:
             self._cancelled = time.monotonic()
             if self._verdict is None:
                 self._verdict, self._ending_since = verdict, self._cancelled
-            self._session.stop_work(self._cancelled - self._ending_since > _TERMINATE_AFTER)
+            terminate = self._cancelled - self._ending_since > _TERMINATE_AFTER
+            job_locks.stop_work(self._connection or self._session.connection, self._session.run.key, terminate)
 
     def _tell_progress(self, connection: Connection, active: list[int]) -> None:
         now = time.monotonic()

@@ -10,7 +10,6 @@ from alembic_job.errors import LoginFailed
 from alembic_job.gateways import unfinished
 from alembic_job.gateways.unfinished import Key, Part
 from alembic_job.logs.events import Log
-from alembic_job.model import VersionTable
 from alembic_job.pipeline.session import Session
 from alembic_job.settings import Settings
 
@@ -18,11 +17,12 @@ from alembic_job.settings import Settings
 class Recorded:
     """`steps.parts.Store` for one revision. Without history, or the privileges for it, nothing is recorded."""
 
-    def __init__(self, session: Session, settings: Settings, key: Key, table: VersionTable, log: Log) -> None:
+    def __init__(self, session: Session, settings: Settings, key: Key, version: Callable[[], str], log: Log) -> None:
+        """`version` gives the fingerprint of the version table."""
         self._session, self._policy, self._schema = session, settings.history, settings.history_schema
-        self._key, self._table, self._log = key, table, log
+        self._key, self._fingerprint, self._log = key, version, log
         self._version: str | None = None
-        self._on = settings.history != "off"
+        self.on = settings.history != "off"
 
     def load(self) -> list[Part]:
         found: list[Part] = []
@@ -36,7 +36,7 @@ class Recorded:
     def _rows(self) -> str:
         """The version table's fingerprint, which stays as it is until the revision is finished."""
         if self._version is None:
-            self._version = unfinished.version_rows(self._session.connection, self._table)
+            self._version = self._fingerprint()
         return self._version
 
     def begin(self, parts: list[Part], xid: str | None) -> None:
@@ -48,7 +48,7 @@ class Recorded:
         self._try(write)
 
     def done(self, part: Part) -> None:
-        self._try(lambda: unfinished.done(self._session.connection, self._schema, self._key, part.position))
+        self._try(lambda: unfinished.done(self._session.connection, self._schema, self._key, part.position, part.rows))
 
     def forget(self, part: Part) -> None:
         self._try(lambda: unfinished.forget(self._session.connection, self._schema, self._key, part.position))
@@ -57,10 +57,14 @@ class Recorded:
         self._try(lambda: unfinished.finish(self._session.connection, self._schema, self._key, xid))
 
     def _try(self, write: Callable[[], None]) -> None:
-        if not self._on:
+        if not self.on:
             return
         try:
             write()
+        except (
+            psycopg2.errors.InvalidParameterValue
+        ):  # a transaction of the future: another server's, or a restored one
+            return
         except psycopg2.errors.InsufficientPrivilege as error:
             reason = " ".join(str(error).split())
             if self._policy == "required":
@@ -68,5 +72,5 @@ class Recorded:
                     f"MIGRATE_HISTORY=required, but the schema {self._schema} cannot be written: {reason}",
                     hint=f"as an owner: CREATE SCHEMA {self._schema} AUTHORIZATION <role>; or MIGRATE_HISTORY=auto",
                 ) from error
-            self._on = False
-            self._log.debug("history.unavailable", reason=reason)
+            self.on = False
+            self._log.warning("history.unavailable", reason=reason)

@@ -171,14 +171,7 @@ class Session:
         waiting = locks.waiting_for_itself(self.connection, self.run.key)
         self._self_waits = self._self_waits + 1 if waiting else 0
         if self._self_waits >= 2:
-            self.watch.stop(
-                MigrationFailed(
-                    f"the migration waits for itself: {waiting[0].statement!r} on one of its connections waits for the "
-                    "transaction that is open on another",
-                    hint="run that statement in an autocommit block (op.get_context().autocommit_block()) or in a "
-                    "revision of its own, not on a second connection",
-                )
-            )
+            self.watch.stop(waits_for_itself(waiting[0].statement or "a statement"))
 
     def close(self) -> None:
         """Gives the locks back by closing the connections."""
@@ -187,3 +180,13 @@ class Session:
         for connection in (self._control, self.connection):
             if connection is not None:
                 connection.close()
+
+
+def waits_for_itself(statement: str) -> MigrationFailed:
+    """The error for a migration whose connections wait for each other, which PostgreSQL takes for no deadlock."""
+    return MigrationFailed(
+        f"the migration waits for itself: {statement!r} on one of its connections waits for the transaction that is"
+        " open on another",
+        hint="run that statement in an autocommit block (op.get_context().autocommit_block()) or in a revision of its"
+        " own, not on a second connection",
+    )

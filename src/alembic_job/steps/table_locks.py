@@ -26,7 +26,6 @@ _LOOK_EVERY = 0.5  # seconds between two looks at who is in the way
 _OLD = 1.0  # seconds: a transaction older than this is no passer-by, and queueing behind it is futile
 _SHORT, _LONGER, _LONGEST_SHORT = 0.02, 0.03, 0.25  # seconds in a queue, growing; the longest only
 _AT_LAST = 30.0  # after so many seconds
-_TRIES_WHILE_HOLDING = 1
 _AUTOVACUUM = 5.0  # seconds: more than deadlock_timeout, after which the server cancels an autovacuum for a waiter
 _WORDS = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*([a-z]+)", re.IGNORECASE | re.DOTALL)
 _OFF = re.compile(r"alembic-job:\s*lock-policy\s*=\s*off", re.IGNORECASE)
@@ -55,6 +54,15 @@ class Look(Protocol):
     def in_use(self, locks: Sequence[Lock]) -> bool:
         """True if other clients use these tables."""
 
+    def seen_by_others(self, oids: Sequence[int]) -> bool:
+        """True if other sessions know one of these, so that it was not made by the open transaction."""
+
+    def transactions(self, pids: Sequence[int]) -> dict[int, str]:
+        """The virtual transaction of each of these backends, which every role may see."""
+
+    def check_own(self, locks: Sequence[Lock], pid: int) -> None:
+        """Raises `MigrationFailed` if it is another connection of this run that has them; ours is `pid`."""
+
     def size(self, locks: Sequence[Lock]) -> int:
         """What the tables hold, in bytes, as far as it is known without opening them."""
 
@@ -78,7 +86,7 @@ class Rules(NamedTuple):
 
 
 class TableLocks:
-    """Gets the locks of one run's statements. `rules` and `upfront` are set anew for each revision.
+    """Gets the locks of one run's statements. `rules` are set anew for each revision.
 
     `effects(work, sql)` says what a statement does; `check` raises where the run is to end; `look` sees other sessions.
     """
@@ -95,7 +103,7 @@ class TableLocks:
         self.budget, self._effects, self._may_matter = budget, effects, may_matter
         self._look, self._check, self._log = look, check, log
         self.rules = Rules(True, None)
-        self.upfront: tuple[Lock, ...] = ()
+        self.may_restart: Callable[[], bool] = lambda: True
         self.again: TryAgain | None = None  # raised, and maybe swallowed by the migration
         self.on = True  # the policy holds for the statement at hand
         self.last: Effect | None = None  # what the last statement that was looked at does
@@ -108,12 +116,14 @@ class TableLocks:
         """
         if self.again is not None:
             raise self.again
-        if self.upfront and not work.autocommit:
-            locks, self.upfront = self.upfront, ()
-            self._win(work, locks)
         ran = self._guarded(work, statement, run)
         self._note(work, statement)
         return ran
+
+    def take(self, work: Work, locks: Sequence[Lock]) -> None:
+        """Gets locks before the revision has done anything. Raises as `execute` does."""
+        if locks and not work.autocommit:
+            self._win(work, locks)
 
     def _guarded(self, work: Work, statement: str, run: Callable[[], None]) -> bool:
         self.on = self.rules.on and not _OFF.search(statement)
@@ -130,6 +140,9 @@ class TableLocks:
             return self._run_short(work, run, tables) if tables else False
         self._refuse_long(effects, tables)
         if any(effect.unknown for effect in effects):
+            if work.autocommit and first_word(statement) in ("DO", "CALL"):  # it may commit in its middle: once only
+                self.on = False
+                return False
             return self._run_short(work, run, tables)
         missing = [lock for lock in tables if lock.mode > work.mode(lock.oid)]
         if missing and work.autocommit:
@@ -177,9 +190,8 @@ class TableLocks:
     def _poll(self, work: Work, locks: Sequence[Lock], before: Sequence[str], undo: Callable[[], object]) -> bool:
         """Tries until all locks are won at once. Raises `TryAgain` where trying on would keep others waiting."""
         wait = _Wait(self, work, locks)
-        holding = work.blocks_others
         with self._counting():
-            return self._poll_on(work, wait, locks, before, undo, holding)
+            return self._poll_on(work, wait, locks, before, undo)
 
     @contextmanager
     def _counting(self) -> Iterator[None]:
@@ -197,8 +209,8 @@ class TableLocks:
         locks: Sequence[Lock],
         before: Sequence[str],
         undo: Callable[[], object],
-        holding: bool,
     ) -> bool:
+        holding: bool | None = None
         while True:
             code = self._try(work, [*before, *wait.statements()], undo)
             if code is None:
@@ -209,9 +221,15 @@ class TableLocks:
                 return False
             if code not in _LOST_RACES:
                 return False  # the statement itself will say what is wrong
-            if holding and wait.tries >= _TRIES_WHILE_HOLDING:
+            if holding is None:
+                holding = self._holds(work)
+            if holding and self.may_restart():
                 raise self._start_again(work, "a lock was not free while others were held", locks)
             wait.pause()
+
+    def _holds(self, work: Work) -> bool:
+        """True if the open transaction keeps, or may keep, others waiting: what the server says, not what was noted."""
+        return not work.fresh and not work.autocommit and self._look.seen_by_others(work.holds())
 
     @staticmethod
     def _try(work: Work, statements: Sequence[str], undo: Callable[[], object]) -> str | None:
@@ -232,15 +250,15 @@ class TableLocks:
     def _run_short(self, work: Work, run: Callable[[], None], locks: Sequence[Lock]) -> bool:
         """Runs the statement under a short lock_timeout, again until it gets through."""
         wait = _Wait(self, work, locks)
-        holding = work.blocks_others
         while True:
             if locks and wait.tries and wait.futile:
                 wait.pause()
                 continue
+            begun = time.monotonic()
             if self._run_once(work, run, wait.short()):
-                wait.won()
+                wait.won(time.monotonic() - begun)
                 return True
-            if holding and wait.tries >= _TRIES_WHILE_HOLDING:
+            if wait.tries == 1 and self._holds(work) and self.may_restart():
                 raise self._start_again(work, "a lock was not free while others were held", ())
             wait.pause()
 
@@ -254,11 +272,11 @@ class TableLocks:
         try:
             run()
         except Exception as error:
+            if work.autocommit and not pg.is_connection_lost(error):
+                work.run(f"SELECT set_config('lock_timeout', '{before}', false)")
             if pg.sqlstate(error) not in _LOST_RACES:
                 raise
-            if work.autocommit:
-                work.run(f"SELECT set_config('lock_timeout', '{before}', false)")
-            else:
+            if not work.autocommit:
                 work.run("ROLLBACK TO SAVEPOINT alembic_job")
                 work.run("RELEASE SAVEPOINT alembic_job")
             return False
@@ -271,7 +289,8 @@ class TableLocks:
 
     def _start_again(self, work: Work, reason: str, locks: Sequence[Lock]) -> Exception:
         """What to raise: this transaction holds what others wait for, and cannot get on."""
-        elapsed, bound = time.monotonic() - work.holding_since, self.rules.max_lock_hold
+        elapsed = time.monotonic() - work.holding_since if work.blocks_others else 0.0
+        bound = self.rules.max_lock_hold
         wanted = strongest([*work.held.values(), *locks])
         if bound is not None and elapsed > bound:
             work.rollback()
@@ -305,6 +324,8 @@ class TableLocks:
         """Keeps account of what the open transaction holds."""
         work.statements += 1
         word = first_word(statement)
+        if word == "ROLLBACK" and " TO " in statement.upper():
+            work.held.clear()  # maybe; the next poll tells
         if word in ("COMMIT", "END") or (word in ("ROLLBACK", "ABORT") and " TO " not in statement.upper()):
             work.ended()
             work.loosen()
@@ -324,6 +345,7 @@ class _Wait:
         self.futile = False  # somebody is in the way who will not go within milliseconds
         self._autovacuum = False
         self._young_looks = 0
+        self._transactions: dict[tuple[int, str], float] = {}  # when each was seen first
         self._begun = self._looked = time.monotonic()
         self._pause, self._short = _PAUSE, _SHORT
         self._blockers: list[Any] = []
@@ -336,6 +358,7 @@ class _Wait:
             tables = [replace(lock, mode=Mode.SHARE_UPDATE_EXCLUSIVE) for lock in self._locks]
             return [*self._within(_AUTOVACUUM, table_locks(tables, False)), *table_locks(self._locks, True)]
         if self._young_looks >= 1 and not self.futile:
+            self.tries -= 1  # counted once
             return self._within(self.short(), table_locks(self._locks, False))
         return table_locks(self._locks, True)
 
@@ -349,6 +372,7 @@ class _Wait:
 
     def short(self) -> float:
         """How long to stand in the queue now; a little longer each time."""
+        self.tries += 1
         bound = _LONGER if time.monotonic() - self._begun < _AT_LAST else _LONGEST_SHORT
         now, self._short = self._short, min(self._short * 1.3, bound)
         return now
@@ -374,12 +398,26 @@ class _Wait:
         self._blockers = gate._look.holders(self._locks)
         self._autovacuum = any(blocker.kind == "autovacuum" for blocker in self._blockers)
         others = [blocker for blocker in self._blockers if blocker.kind != "autovacuum"]
-        self.futile = any(_stays(blocker, self._looked - self._begun) for blocker in others)
+        if not self._blockers:
+            self._gate._look.check_own(self._locks, self._work.pid())
+        stays = [self._stays(blocker) for blocker in others]  # each has to be noted
+        self.futile = any(stays)
         self._young_looks = 0 if self.futile else self._young_looks + 1
         gate._look.blocked(self._locks, self._blockers, self._looked - self._begun)
 
-    def won(self) -> None:
-        waited = time.monotonic() - self._begun
+    def _stays(self, blocker: Any) -> bool:
+        """True if a blocker will not be gone within milliseconds. Where its age is hidden it is watched."""
+        if blocker.transaction_seconds is not None:
+            return bool(blocker.transaction_seconds > _OLD)
+        if blocker.pid is None:
+            return True
+        number = self._gate._look.transactions([blocker.pid]).get(blocker.pid, "")
+        first = self._transactions.setdefault((blocker.pid, number), self._looked)
+        return self._looked - first >= _OLD
+
+    def won(self, executing: float = 0.0) -> None:
+        """It is over; of the time since it began so many seconds were the statement's own."""
+        waited = time.monotonic() - self._begun - executing
         self._gate.budget.spent += waited
         if self.tries > 1:
             self._gate._log.info(
@@ -391,14 +429,9 @@ class _Wait:
 
     def _given_up(self, waited: float) -> TableLocked:
         self._gate.budget.spent += waited
+        if not self._blockers:
+            self._look()
         return not_won(self._locks, self._gate.budget.limit, self._blockers)
-
-
-def _stays(blocker: Any, waited: float) -> bool:
-    """True if a blocker will not be gone within milliseconds. Where its age is hidden it is given some time."""
-    if blocker.transaction_seconds is None:
-        return bool(blocker.pid is None or waited < 5.0)
-    return bool(blocker.transaction_seconds > _OLD)
 
 
 def not_won(locks: Sequence[Lock], limit: float, blockers: list[Any]) -> TableLocked:
