@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST_ARGS ?=
+# The tests wait more than they compute.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(max(2, (os.cpu_count() or 1) * 3 // 2))')
 CHAOS_ARGS ?=
 BENCH_ARGS ?=
 export PYTHONDONTWRITEBYTECODE =
@@ -27,10 +29,10 @@ demo: $(STAMP) ## the main job on an embedded PostgreSQL, real output
 	@$(BIN)/python demo.py
 
 test: $(STAMP) ## the tests on real embedded PostgreSQL servers (no Docker, no Kubernetes)
-	$(BIN)/python -m pytest -n auto -m "not thorough and not venvs" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not thorough and not venvs" $(PYTEST_ARGS)
 
 test-projects: $(STAMP) ## mlflow, optuna, 1,000 revisions, oldest and newest libraries, further variations
-	$(BIN)/python -m pytest -n auto -m "thorough or venvs" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "thorough or venvs" $(PYTEST_ARGS)
 
 test-chaos: $(STAMP) ## 300 kills, lost connections, crashed servers, full disks: the whole chaos suite (about 12 minutes)
 	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
@@ -39,7 +41,7 @@ test-image: $(STAMP) ## the image and compose.yaml on a real Docker engine (need
 	$(BIN)/python -m pytest tests/image $(PYTEST_ARGS)
 
 test-chart: $(STAMP) ## the chart and the examples as rendered, and the helm-unittest suites (needs Go, or installs one)
-	$(BIN)/python -m pytest -n auto tests/chart tests/examples $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) tests/chart tests/examples $(PYTEST_ARGS)
 	$(BIN)/python -m tests.chart.unittest
 
 test-cluster: $(STAMP) ## the chart on the Kubernetes cluster in KUBECONFIG, with Helm 3 and 4 (builds images: needs Docker)

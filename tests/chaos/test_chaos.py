@@ -18,8 +18,8 @@ from tests.chaos.suite import Case, perform
 
 SEED = 1
 QUICK = {
-    "plain": (("kill-random", 3), ("sigterm", 1)),
-    "autocommit-block": (("kill-random", 2), ("immediate-shutdown", 1)),
+    "plain": (("kill-random", 3),),
+    "autocommit-block": (("kill-random", 2),),
     "concurrently": (("kill-random", 1),),
 }
 _FURTHER = [(fault, list(KINDS)[number % len(KINDS)]) for number, fault in enumerate(FAULTS)]

@@ -81,7 +81,7 @@ class Site:
             self.database.execute("ROLLBACK PREPARED %s", gid)
 
 
-@pytest.fixture(scope="module", params=[16, 18])
+@pytest.fixture(scope="module", params=[pytest.param(16, marks=pytest.mark.thorough), 18])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     with Server(request.param, CONF, folder=roomy_memory()) as server:
         yield server

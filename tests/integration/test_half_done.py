@@ -72,6 +72,7 @@ def test_a_killed_build_is_found_dropped_and_built_again(slow: Database, tmp_pat
     assert run_job("migrate", cwd=project, url=slow.url).events("nothing.pending") is not None
 
 
+@pytest.mark.thorough
 def test_if_not_exists_does_not_accept_the_ruin(slow: Database, tmp_path: Path) -> None:
     """IF NOT EXISTS would take an INVALID index for the one that is wanted."""
     project = make_project(tmp_path, ["pass", MIXED.replace("CONCURRENTLY late", "CONCURRENTLY IF NOT EXISTS late")])
@@ -122,6 +123,7 @@ def test_what_was_committed_before_a_failure_is_said(slow: Database, tmp_path: P
     assert_whole(slow)
 
 
+@pytest.mark.thorough
 def test_without_history_the_way_to_go_on_is_another(slow: Database, tmp_path: Path) -> None:
     """MIGRATE_HISTORY=off: nothing is recorded, and the hint says what that means."""
     _, result = fails_in_the_middle(slow, tmp_path, MIGRATE_HISTORY="off")
@@ -155,6 +157,7 @@ def test_a_revision_that_was_finished_is_executed_anew_after_a_rollback(slow: Da
     assert slow.query("SELECT to_regclass('b') IS NOT NULL") == [(True,)]
 
 
+@pytest.mark.thorough
 def test_somebody_else_went_on_in_between(slow: Database, tmp_path: Path) -> None:
     """The revision was finished and undone with other tools: what is noted of its parts must not be believed."""
     project = make_project(tmp_path, ["pass", MIXED.replace("ALTER TYPE mood ADD VALUE 'meh'", "SELECT 1")])
@@ -170,6 +173,7 @@ def test_somebody_else_went_on_in_between(slow: Database, tmp_path: Path) -> Non
     assert is_valid(slow) and slow.query("SELECT id FROM b ORDER BY id") == [(1,), (2,)]
 
 
+@pytest.mark.thorough
 def test_passwords_of_statements_are_not_told(slow: Database, tmp_path: Path) -> None:
     """Neither in the log nor in the record."""
     secret = "CREATE ROLE told_by_nobody PASSWORD 'it''s s3cr3t'"
@@ -186,6 +190,7 @@ def test_passwords_of_statements_are_not_told(slow: Database, tmp_path: Path) ->
         slow.execute("DROP ROLE IF EXISTS told_by_nobody, also_by_nobody")
 
 
+@pytest.mark.thorough
 def test_a_partition_that_was_being_detached(slow: Database, tmp_path: Path) -> None:
     """DETACH … CONCURRENTLY that was killed half-way is finalized."""
     slow.execute("CREATE TABLE parent (n int) PARTITION BY LIST (n)")
@@ -289,6 +294,7 @@ def test_somebody_removed_what_was_half_done(slow: Database, tmp_path: Path) -> 
     assert result.events("revision.not_resumed") and slow.query("SELECT id FROM b") == [(1,)]
 
 
+@pytest.mark.thorough
 def test_rows_with_other_values_are_not_inserted_twice(slow: Database, tmp_path: Path) -> None:
     """A time or a random value as a parameter: whether that row is there already is not known, so it says so."""
     insert = "op.bulk_insert(sa.table('a', sa.column('n')), [{'n': time.time_ns() % 1000000}])"
@@ -297,6 +303,7 @@ def test_rows_with_other_values_are_not_inserted_twice(slow: Database, tmp_path:
     assert slow.query("SELECT count(*) FROM a") == [(41,)]
 
 
+@pytest.mark.thorough
 def test_the_same_lines_in_another_order(slow: Database, tmp_path: Path) -> None:
     """A corrected revision may have them anywhere; a setting before an insert does not hide it."""
     lines = [
@@ -312,6 +319,7 @@ def test_the_same_lines_in_another_order(slow: Database, tmp_path: Path) -> None
     assert slow.query("SELECT count(*) FROM a WHERE n > 70") == [(2,)]
 
 
+@pytest.mark.thorough
 def test_a_name_that_is_taken_stays_an_error(slow: Database, tmp_path: Path) -> None:
     """The index of that name on another table is not taken for the one that is wanted, however often it is tried."""
     slow.execute("CREATE TABLE other (n int); CREATE INDEX late ON other (n)")
@@ -321,6 +329,7 @@ def test_a_name_that_is_taken_stays_an_error(slow: Database, tmp_path: Path) -> 
         assert result.code == 23 and "already exists" in result.finished["error"]
 
 
+@pytest.mark.thorough
 def test_all_revisions_in_one_transaction(slow: Database, tmp_path: Path) -> None:
     """MIGRATE_TRANSACTION=all: a block in the second revision commits the first; the second is gone on with."""
     middle = sql("CREATE TABLE b (id int)") + "\n" + BLOCK + sql("CREATE TABLE c (id int)")

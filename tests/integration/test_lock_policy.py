@@ -123,6 +123,7 @@ def test_the_application_never_waits_behind_a_migration_that_waits(tables: Datab
     assert columns(tables) == 3
 
 
+@pytest.mark.thorough
 def test_statements_of_others_can_be_kept_out_of_the_log(tables: Database, tmp_path: Path) -> None:
     """MIGRATE_LOG_QUERIES=off."""
     project = make_project(tmp_path, [ADD])
@@ -133,22 +134,31 @@ def test_statements_of_others_can_be_kept_out_of_the_log(tables: Database, tmp_p
 @pytest.mark.parametrize(
     ("upgrade", "blocker", "env"),
     [
-        pytest.param(BOTH, "SELECT FROM orders", ENV, id="two tables"),
+        pytest.param(BOTH, "SELECT FROM orders", ENV, id="two tables", marks=pytest.mark.thorough),
         pytest.param(BOTH, "SELECT FROM orders", ASYNC_ENV, id="two tables, async"),
         pytest.param(BOTH, "SELECT FROM orders", OWN_TRANSACTION, id="two tables, transaction of env.py's"),
-        pytest.param(sql("UPDATE users SET n = 1") + "\n" + ADD, "SELECT FROM orders", ENV, id="rows changed before"),
+        pytest.param(
+            sql("UPDATE users SET n = 1") + "\n" + ADD,
+            "SELECT FROM orders",
+            ENV,
+            id="rows changed before",
+            marks=pytest.mark.thorough,
+        ),
         pytest.param(
             sql("ALTER TABLE users ADD FOREIGN KEY (n) REFERENCES orders"),
             "INSERT INTO orders VALUES (99)",
             ENV,
             id="foreign key",
         ),
-        pytest.param(sql("CREATE INDEX ON orders (n)"), "UPDATE orders SET n = 0", ENV, id="index"),
+        pytest.param(
+            sql("CREATE INDEX ON orders (n)"), "UPDATE orders SET n = 0", ENV, id="index", marks=pytest.mark.thorough
+        ),
         pytest.param(
             sql("CREATE OR REPLACE VIEW totals AS SELECT sum(n) + 1 AS total FROM orders"),
             "SELECT FROM totals",
             ENV,
             id="view",
+            marks=pytest.mark.thorough,
         ),
         pytest.param(
             f"with op.get_context().autocommit_block():\n    {ADD}", "SELECT FROM orders", ENV, id="autocommit block"
@@ -180,7 +190,9 @@ def test_the_lock_is_not_won_in_time(tables: Database, tmp_path: Path) -> None:
     assert tables.query("SELECT to_regclass('b') IS NULL") == [(True,)] and columns(tables) == 2
 
 
-@pytest.mark.parametrize("blocker", ["SELECT FROM orders", "INSERT INTO orders VALUES (77)"])
+@pytest.mark.parametrize(
+    "blocker", ["INSERT INTO orders VALUES (77)", pytest.param("SELECT FROM orders", marks=pytest.mark.thorough)]
+)
 def test_concurrently_gives_up_too(tables: Database, tmp_path: Path, blocker: str) -> None:
     """CREATE INDEX CONCURRENTLY would wait for ever behind a forgotten transaction: exit 12; the next run works."""
     build = "with op.get_context().autocommit_block():\n    " + sql("CREATE INDEX CONCURRENTLY late ON orders (n)")
@@ -195,7 +207,7 @@ def test_concurrently_gives_up_too(tables: Database, tmp_path: Path, blocker: st
     assert tables.query("SELECT indisvalid FROM pg_index WHERE indexrelid = 'late'::regclass") == [(True,)]
 
 
-@pytest.mark.parametrize("code", ["40P01", "55P03"])
+@pytest.mark.parametrize("code", ["40P01", pytest.param("55P03", marks=pytest.mark.thorough)])
 def test_a_lost_race_is_run_again(tables: Database, tmp_path: Path, code: str) -> None:
     """A deadlock's victim, or a lock_timeout of the project's own: the revision starts again, by itself."""
     tables.execute("CREATE SEQUENCE tries")
@@ -256,7 +268,9 @@ def test_a_lock_is_given_back_when_others_have_waited_for_too_long(slow: Databas
     assert slow.query("SELECT pg_typeof(n)::text FROM orders LIMIT 1") == [("integer",)]
 
 
-@pytest.mark.parametrize("how", ["comment", "setting", "nobody waits"])
+@pytest.mark.parametrize(
+    "how", ["comment", *(pytest.param(how, marks=pytest.mark.thorough) for how in ("setting", "nobody waits"))]
+)
 def test_a_long_lock_can_be_allowed(slow: Database, tmp_path: Path, how: str) -> None:
     """By a comment in the revision or a setting; and where nobody waits it is nobody's business."""
     project = make_project(tmp_path, ["# alembic-job: max-lock-hold=off\n" * (how == "comment") + REWRITE])
@@ -293,6 +307,7 @@ def test_blockers_are_ended_only_where_that_was_asked_for(tables: Database, tmp_
     assert ended["application_name"] == "forgetful" and ended["level"] == "warning"
 
 
+@pytest.mark.thorough
 def test_a_working_session_is_never_ended(tables: Database, tmp_path: Path) -> None:
     """The same setting, but the session in the way executes something."""
     project = make_project(tmp_path, [ADD])
@@ -308,7 +323,14 @@ def test_a_working_session_is_never_ended(tables: Database, tmp_path: Path) -> N
     assert result.code == 12 and not result.events("blocker.ended")
 
 
-@pytest.mark.parametrize("how", ["setting", "comment in the file", "comment in the statement"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("setting", marks=pytest.mark.thorough),
+        pytest.param("comment in the file", marks=pytest.mark.thorough),
+        "comment in the statement",
+    ],
+)
 def test_the_policy_can_be_switched_off(tables: Database, tmp_path: Path, how: str) -> None:
     """Then the statement waits as PostgreSQL has it: in the queue."""
     statement = "ALTER TABLE orders ADD COLUMN note text"
@@ -331,7 +353,13 @@ def test_the_policy_can_be_switched_off(tables: Database, tmp_path: Path, how: s
     assert result.code == 0 and not result.events("revision.restarted")
 
 
-@pytest.mark.parametrize("comment", ["max-lock-hold=soon", "lock-policy=maybe", "lock_policy=off", "max-lock-hold=-1s"])
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "max-lock-hold=soon",
+        *(pytest.param(c, marks=pytest.mark.thorough) for c in ("lock-policy=maybe", "lock_policy=off")),
+    ],
+)
 def test_a_comment_that_is_not_understood(tables: Database, tmp_path: Path, comment: str) -> None:
     """Exit 22, before the revision runs; the file and the comment are named."""
     project = make_project(tmp_path, [f"# alembic-job: {comment}\n" + ADD])
@@ -376,6 +404,7 @@ for tenant in ("t1", "t2", "t3"):
     assert [columns(tables, f"{tenant}.orders") for tenant in ("t1", "t2", "t3")] == [2, 2, 2]
 
 
+@pytest.mark.thorough
 def test_a_block_that_commits_in_its_middle_runs_once(tables: Database, tmp_path: Path) -> None:
     """DO and CALL in autocommit mode may have committed when they lose a race: they are not tried again."""
     loop = (
@@ -393,6 +422,7 @@ def test_a_block_that_commits_in_its_middle_runs_once(tables: Database, tmp_path
     assert tables.query("SELECT count(*), (SELECT n FROM orders WHERE id = 1) FROM users") == [(3, 4)]
 
 
+@pytest.mark.thorough
 def test_no_lock_timeout_is_left_behind(tables: Database, tmp_path: Path) -> None:
     """After a swallowed error in autocommit mode, and after all that the gate tried, later statements may wait."""
     upgrade = """
@@ -412,6 +442,7 @@ print("TIMEOUT", op.get_bind().exec_driver_sql("SHOW lock_timeout").scalar())
     assert result.code == 0 and said == ["TIMEOUT 0", "TIMEOUT 0"], result.out
 
 
+@pytest.mark.thorough
 def test_clients_that_give_up_are_waiting_too(slow: Database, tmp_path: Path) -> None:
     """None of them waits for long, but always one does: the lock is given back all the same."""
     project = make_project(tmp_path, [REWRITE])
@@ -434,6 +465,7 @@ def test_clients_that_give_up_are_waiting_too(slow: Database, tmp_path: Path) ->
     assert finish(job).code == 26
 
 
+@pytest.mark.thorough
 def test_anybodys_analyze_is_no_reason_to_give_up(slow: Database, tmp_path: Path) -> None:
     """Only the application counts: ANALYZE may wait behind a build that keeps nobody else waiting."""
     build = "with op.get_context().autocommit_block():\n    " + sql(

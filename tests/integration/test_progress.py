@@ -21,7 +21,7 @@ SLOW = (
 ROWS = "INSERT INTO users SELECT generate_series(1, 3000)"
 
 
-@pytest.fixture(params=["pg16", "pg18"])
+@pytest.fixture(params=[pytest.param("pg16", marks=pytest.mark.thorough), "pg18"])
 def site(request: pytest.FixtureRequest, new_database: Callable[[Server], Database]) -> Iterator[Site]:
     site = Site(new_database(request.getfixturevalue(request.param)))
     site.own.run(f"ALTER TABLE users SET (autovacuum_enabled = off); {ROWS}; {SLOW}")

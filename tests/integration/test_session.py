@@ -77,7 +77,7 @@ op.execute("CREATE TABLE sessions AS SELECT * FROM pg_stat_activity WHERE datnam
 SLOW = sql("SELECT pg_sleep(1)") + "\ntime.sleep(0.5)\n" + SNAPSHOT
 ONE = "connection.exec_driver_sql('SELECT 1')"
 PSYCOPG = pytest.param("psycopg", marks=pytest.mark.thorough)
-drivers = pytest.mark.parametrize("driver", ["psycopg2", "asyncpg", PSYCOPG])
+drivers = pytest.mark.parametrize("driver", ["psycopg2", pytest.param("asyncpg", marks=pytest.mark.thorough), PSYCOPG])
 
 
 def env(driver: str, connect_args: str = "{}", first: str = ONE) -> str:
@@ -234,6 +234,7 @@ def test_a_timeout_that_env_py_sets_holds(database: Database, new_login: Callabl
     assert seen(database)["statement_timeout"] == "400"
 
 
+@pytest.mark.thorough
 def test_a_timeout_for_idle_sessions_spares_ours(database: Database, new_login: Callable[..., Login]) -> None:
     """Our own connections live longer than 300 ms of idleness, and their server notices when we are gone."""
     login = new_login()
@@ -291,6 +292,7 @@ def test_the_projects_own_name_and_keepalives(database: Database, tmp_path: Path
     assert "shop" in names(database) and own and all(result.finished["run_id"] in name for name in own)
 
 
+@pytest.mark.thorough
 def test_a_second_engine_is_named_too(database: Database, tmp_path: Path) -> None:
     """Every connection that a migration opens carries the run's id."""
     body = """
@@ -370,6 +372,7 @@ def test_what_is_made_belongs_to_the_role(
     assert is_proven(project, login.url, chosen) is (driver == "psycopg2")
 
 
+@pytest.mark.thorough
 def test_roles_that_cannot_be_taken(
     database: Database, new_login: Callable[..., Login], new_role: Callable[[str], str], tmp_path: Path
 ) -> None:
@@ -487,6 +490,7 @@ def states(url: str, count: int = 5) -> set[tuple[Any, ...]]:
     return found
 
 
+@pytest.mark.thorough
 def test_a_pooler_gets_its_sessions_back(
     database: Database, new_role: Callable[[str], str], tmp_path: Path, bouncer: Bouncer
 ) -> None:
@@ -505,6 +509,7 @@ def test_a_pooler_gets_its_sessions_back(
         assert states(url) == before
 
 
+@pytest.mark.thorough
 def test_a_pooler_that_loses_sessions_is_asked_a_transaction_at_a_time(
     database: Database, new_role: Callable[[str], str], tmp_path: Path, bouncer: Bouncer
 ) -> None:

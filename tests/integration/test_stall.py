@@ -40,7 +40,10 @@ def held(name: str, table: str) -> Case:
 
 SITUATIONS = pytest.mark.parametrize(
     "case",
-    [held("idle", "account"), held("two-tables", "ledger"), held("drop-index", "account")],
+    [
+        held("two-tables", "ledger"),
+        *(pytest.param(held(name, "account"), marks=pytest.mark.thorough) for name in ("idle", "drop-index")),
+    ],
     ids=lambda case: str(case.name),
 )
 

@@ -96,13 +96,13 @@ _FLASK_INI = ("-c", "migrations/alembic.ini")
 
 URLS = [
     Tree("placeholder"),  # the ini as `alembic init` writes it; the job brings the URL
-    Tree("ini_url", url=None, down=None),
+    Tree("ini_url", url=None, down=None, thorough=True),
     Tree("ini_url_and_database_url", folder="ini_url", down=None, thorough=True),
-    Tree("stale_url", down=None),
+    Tree("stale_url", down=None, thorough=True),
     Tree("environ_url", down=None, thorough=True),
-    Tree("environ_engine", down=None),
+    Tree("environ_engine", down=None, thorough=True),
     Tree("heroku_url_in_project", folder="environ_engine", url="@POSTGRES@", down=None, thorough=True),
-    Tree("heroku_url", url="@POSTGRES@", bare_url="@URL@", down=None),
+    Tree("heroku_url", url="@POSTGRES@", bare_url="@URL@", down=None, thorough=True),
     Tree("pydantic_settings", url=None, env=_SHOP_SETTINGS, down=None),
     Tree(
         "pydantic_settings_and_database_url", folder="pydantic_settings", env=_SHOP_SETTINGS, down=None, thorough=True
@@ -112,18 +112,18 @@ URLS = [
     Tree(
         "own_variable_and_database_url", folder="own_variable", env={"SHOP_DSN": "@PSYCOPG@"}, down=None, thorough=True
     ),
-    Tree("other_key", url=None, down=None),
+    Tree("other_key", url=None, down=None, thorough=True),
     Tree("other_key_and_database_url", folder="other_key", down=None, thorough=True),
-    Tree("absent_key", down=None),
+    Tree("absent_key", down=None, thorough=True),
     Tree("app_config", url=None, env={"SHOP_ENV": "production"}, down=None, thorough=True),
-    Tree("interpolated", url=None, env=_INTERPOLATED, down=None),
+    Tree("interpolated", url=None, env=_INTERPOLATED, down=None, thorough=True),
     Tree("interpolated_and_database_url", folder="interpolated", env=_INTERPOLATED, down=None, thorough=True),
-    Tree("libpq_environment", url=None, env=_LIBPQ, down=None),
+    Tree("libpq_environment", url=None, env=_LIBPQ, down=None, thorough=True),
     Tree(
         "libpq_environment_placeholder", folder="none", url=None, bare_url="@URL@", env=_LIBPQ, down=None, thorough=True
     ),
     Tree("default_section", url=None, down=None, thorough=True),
-    Tree("x_url", url=None, options=("-x", "dburl=@URL@"), down=None),
+    Tree("x_url", url=None, options=("-x", "dburl=@URL@"), down=None, thorough=True),
     Tree("creator", url=None, env={"SHOP_DSN": "@DSN@"}, thorough=True),
     Tree("creator_and_database_url", folder="creator", env={"SHOP_DSN": "@DSN@"}, down=None, thorough=True),
     Tree("search_path_in_url", url="@URL@?options=-csearch_path%3Dapp", setup="CREATE SCHEMA app", thorough=True),
@@ -136,7 +136,12 @@ URLS = [
     Tree("odd_password", url=_ODD_URL, setup=_ODD_ROLE, down=None),
     Tree("odd_password_in_project", folder="environ_url", url=_ODD_URL, setup=_ODD_ROLE, down=None, thorough=True),
     Tree("poor_role", url="postgresql://poor:poor@@HOST@:@PORT@/@DATABASE@", setup=_POOR_ROLE, thorough=True),
-    Tree("unix_socket", url="postgresql://postgres:@PASSWORD@@/@DATABASE@?host=@SOCKETS@&port=@PORT@", down=None),
+    Tree(
+        "unix_socket",
+        url="postgresql://postgres:@PASSWORD@@/@DATABASE@?host=@SOCKETS@&port=@PORT@",
+        down=None,
+        thorough=True,
+    ),
     Tree("unix_socket_in_project", folder="environ_url", url="@URL@?host=@SOCKETS@", down=None, thorough=True),
     Tree(
         "several_hosts",
@@ -182,7 +187,7 @@ DRIVERS = [
     ),
     Tree("async_asyncpg", folder="async", url="@ASYNCPG@"),
     Tree("async_psycopg", folder="async", url="@PSYCOPG@", down=None, thorough=True),
-    Tree("async_plain_url", folder="async", url="@URL@", bare_url="@ASYNCPG@", down=None),
+    Tree("async_plain_url", folder="async", url="@URL@", bare_url="@ASYNCPG@", down=None, thorough=True),
     Tree(
         "async_parameters",
         folder="async",
@@ -190,7 +195,7 @@ DRIVERS = [
         down=None,
         thorough=True,
     ),
-    Tree("async_ini_driver", on=("_env", "_versions", "async"), down=None),
+    Tree("async_ini_driver", on=("_env", "_versions", "async"), down=None, thorough=True),
     Tree("async_thread", down=None),
     Tree("async_attributes", down=None, thorough=True),
 ]
@@ -242,10 +247,18 @@ LOCATIONS = [
     Tree(
         "several_locations", on=_OWN, applied=("core_1", "mail_1", "audit_1", "core_2"), target="heads", down="core_1"
     ),
-    Tree("recursive_locations", on=_OWN, applied=("r1", "r2", "r3"), down=None),
+    Tree("recursive_locations", on=_OWN, applied=("r1", "r2", "r3"), down=None, thorough=True),
     Tree("pyproject", on=(), applied=("p1", "p2")),
     Tree("pyproject_and_ini", down=None, thorough=True),
-    Tree("section", on=(), url=None, options=("-n", "billing"), applied=("billing_1", "billing_2"), down=None),
+    Tree(
+        "section",
+        on=(),
+        url=None,
+        options=("-n", "billing"),
+        applied=("billing_1", "billing_2"),
+        down=None,
+        thorough=True,
+    ),
     Tree("x_and_tag", options=("-x", "schema=store", "-x", "flag", "-x", "equation=a=b"), tag="release 1.4"),
     replace(_FLASK, name="flask_app", env={"FLASK_APP": "blog"}, options=_FLASK_INI),
     replace(_FLASK, name="flask_wsgi", url=None, env={"BLOG_DATABASE": "@POSTGRES@"}, down=None),
@@ -259,7 +272,7 @@ LOCATIONS = [
         },
         thorough=True,
     ),
-    Tree("config_folder", on=(), options=("-c", "config/alembic.ini"), applied=("c1", "c2"), down=None),
+    Tree("config_folder", on=(), options=("-c", "config/alembic.ini"), applied=("c1", "c2"), down=None, thorough=True),
     Tree(
         "config_by_variable",
         folder="config_folder",
@@ -277,8 +290,8 @@ LOCATIONS = [
         down=None,
         thorough=True,
     ),
-    Tree("sys_path", on=(), applied=("1", "2")),
-    Tree("shadow", on=(), down=None),
+    Tree("sys_path", on=(), applied=("1", "2"), thorough=True),
+    Tree("shadow", on=(), down=None, thorough=True),
     Tree("package_location", on=(), applied=("k1", "k2"), down=None, thorough=True),
     Tree("chdir", thorough=True),
     Tree("sourceless", prepare=_compile, down=None, thorough=True),
@@ -287,25 +300,25 @@ LOCATIONS = [
 OUTPUT = [
     Tree("debug_logging", down=None, thorough=True),
     Tree("noisy", on=(), applied=("n1",), says=_NOISE),
-    Tree("own_logging", says=("marker-structlog", "marker-info", "marker-end"), down=None),
+    Tree("own_logging", says=("marker-structlog", "marker-info", "marker-end"), down=None, thorough=True),
 ]
 
 ENVIRONMENTS = [
-    Tree("name_guard", down=None),
+    Tree("name_guard", down=None, thorough=True),
     Tree("cmd_opts", options=("-x", "loud=1")),
-    Tree("context_questions", down=None),
+    Tree("context_questions", down=None, thorough=True),
     Tree("keyword_arguments", on=_OWN, applied=("w1", "w2"), thorough=True),
     Tree("downgrade_raises", on=_OWN, applied=("d1", "d2", "d3"), down=None),
-    Tree("downgrade_acts", on=_OWN, applied=("g1", "g2", "g3")),
+    Tree("downgrade_acts", on=_OWN, applied=("g1", "g2", "g3"), thorough=True),
     Tree("configure_options", on=(), applied=("v1", "v2"), thorough=True),
-    Tree("app_creates_tables", down=None),
-    Tree("module_level", on=(), applied=("l1", "l2"), options=("-x", "colour=blue")),
+    Tree("app_creates_tables", down=None, thorough=True),
+    Tree("module_level", on=(), applied=("l1", "l2"), options=("-x", "colour=blue"), thorough=True),
     Tree("exits", down=None, thorough=True),
     Tree("sqlite_beside", down=None, thorough=True),
 ]
 
 TRANSACTIONS = [
-    Tree("sql_before"),
+    Tree("sql_before", thorough=True),
     Tree("owns_transaction"),
     Tree("engine_begin", down=None, thorough=True),
     Tree("commits_itself", on=_OWN, applied=("t1", "t2", "t3")),
@@ -346,7 +359,7 @@ SEVERAL = [
 ]
 
 SMALL = [
-    Tree("empty_versions", on=_OWN, applied=(), empty_folders=("migrations/versions",), down=None),
+    Tree("empty_versions", on=_OWN, applied=(), empty_folders=("migrations/versions",), down=None, thorough=True),
     Tree("no_versions_folder", on=_OWN, applied=(), down=None, thorough=True),
     Tree("long_ids", on=_OWN, applied=_LONG_IDS, setup=_VERSION_TABLE.format(width=200), thorough=True),
     Tree("single_empty", on=_OWN, applied=("0e0e0e0e0e0e",), thorough=True),

@@ -160,6 +160,7 @@ def partners(desk: Desk, before: dict[int, Known]) -> set[str]:
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("form", [form for form in FORMS if form.least <= 16], ids=str)
 def test_form_on_16(desk16: Desk, form: Form) -> None:
     """What is told of the statement is what PostgreSQL 16 does."""

@@ -67,7 +67,7 @@ _SHOWN = """SELECT relation::regclass::text, mode FROM pg_locks JOIN pg_stat_act
     AND EXISTS (SELECT FROM pg_locks waits WHERE waits.pid = pg_stat_activity.pid AND NOT granted)"""
 
 
-@pytest.fixture(params=[16, 18])
+@pytest.fixture(params=[pytest.param(16, marks=pytest.mark.thorough), 18])
 def shop(request: pytest.FixtureRequest, new_database: object) -> Database:
     server: Server = request.getfixturevalue(f"pg{request.param}")
     made: Database = new_database(server)  # type: ignore[operator]
