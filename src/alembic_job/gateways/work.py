@@ -76,6 +76,14 @@ class Work:
         finally:
             cursor.close()
 
+    def run_all(self, statements: Sequence[str]) -> list[tuple[Any, ...]]:
+        """Executes them in a row, and returns what the last one does; in one message where the driver can."""
+        if type(self.dbapi).__module__.startswith("psycopg2"):
+            return self.run("; ".join(statements))
+        for statement in statements[:-1]:
+            self.run(statement)
+        return self.run(statements[-1])
+
     def adopt(self) -> bool:
         """Takes note of what was done past SQLAlchemy, on the driver's own cursor; true if a transaction ended so."""
         if self.autocommit:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -23,6 +22,7 @@ from alembic_job.pipeline.neighbours import Neighbours, Observer
 from alembic_job.pipeline.recorded import Recorded
 from alembic_job.pipeline.session import Session
 from alembic_job.rules.effect import Effect, Lock
+from alembic_job.rules.simple import Simple
 from alembic_job.settings import Settings
 from alembic_job.settings.values import duration_or_off
 from alembic_job.steps.parts import Parts, check_skippable, makes_table, was_done
@@ -68,7 +68,9 @@ class Guard:
             self._gate = self._observers[session.identity].gate
             return
         neighbours = Neighbours(session, self._settings, self._log)
-        self._gate = TableLocks(self._budget, self._effects, self._may_matter, neighbours, self._watch.check, self._log)
+        self._gate = TableLocks(
+            self._budget, self._effects, self._may_matter, self._simple, neighbours, self._watch.check, self._log
+        )
         self._gate.may_restart = self._may_restart
         self._observers[session.identity] = Observer(session, self._settings, self._gate, self._log)
 
@@ -85,7 +87,7 @@ class Guard:
 
         What an earlier run committed of the revision is not executed again.
         """
-        rules = self._rules(Path(revision.path))
+        rules = self._rules(revision.path)
 
         def run(**arguments: Any) -> None:
             self._revision, self._per_revision = revision.revision, self._own_transaction(context)
@@ -468,6 +470,19 @@ class Guard:
             return [Effect(patient=True, transactional="CONCURRENTLY" not in sql.upper())]
         return effects
 
+    def _simple(self, sql: str) -> Simple | None:
+        """The table that a statement locks, if that is all it locks."""
+        from alembic_job.gateways.parser import NotParsed, parse
+        from alembic_job.rules.simple import simple
+
+        if not self._has_grammar():
+            return None
+        try:
+            statements = parse(sql)
+        except NotParsed:
+            return None
+        return simple(statements[0]) if len(statements) == 1 else None
+
     def _has_grammar(self) -> bool:
         """True if the locks of statements can be told. Says once if not."""
         if self._grammar is None:
@@ -484,14 +499,15 @@ class Guard:
                 )
         return self._grammar
 
-    def _rules(self, file: Path) -> Rules:
+    def _rules(self, file: str) -> Rules:
         """The settings, and what a comment in the revision's file says otherwise. Raises `ProjectError` (22)."""
         try:
-            text = file.read_text(encoding="utf-8", errors="replace")
+            with open(file, "rb") as script:  # noqa: PTH123 - a thousand of them are read
+                text = script.read().decode(errors="replace")
         except OSError:
             text = ""
         on, hold = self._settings.lock_policy != "off", self._settings.max_lock_hold
-        for name, value in _COMMENT.findall(text):
+        for name, value in _COMMENT.findall(text) if "alembic-job:" in text else ():
             try:
                 if name == "max-lock-hold":
                     hold = duration_or_off(value)

@@ -25,6 +25,7 @@ from alembic_job.steps.table_locks import TableLocks, TryAgain, advice, not_won
 _FIRST_REPORT = 1.0  # seconds of waiting before anything is said
 _IN_USE = 1.0  # seconds that a table is watched for users; servers count their use about once a second
 _EVERY = 0.2  # seconds between two looks of the observer
+_FRESH = 0.2  # seconds for which a look at who else is in the database holds
 _LULL = 0.6  # seconds without anybody waiting after which a wait is over
 _NEXT_ATTEMPT = 10.0  # seconds until a connection is asked for again
 _BRIEF = 0.4  # seconds: what is over by then need not be looked at; a thousand small revisions are not
@@ -38,6 +39,13 @@ _USE = """
     SELECT sum(pg_stat_get_numscans(oid) + pg_stat_get_tuples_fetched(oid) + pg_stat_get_tuples_inserted(oid)
                + pg_stat_get_tuples_updated(oid) + pg_stat_get_tuples_deleted(oid))::int8
     FROM (SELECT unnest(%s::oid[]) UNION SELECT indexrelid FROM pg_index WHERE indrelid = ANY(%s::oid[])) r (oid)"""
+_OTHERS = """
+    SELECT EXISTS (SELECT FROM pg_stat_activity a
+        WHERE a.datid = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND a.pid <> pg_backend_pid() AND a.application_name IS DISTINCT FROM %s
+        AND NOT EXISTS (SELECT FROM pg_locks f WHERE f.pid = a.pid AND f.locktype = 'advisory' AND f.objsubid = 2
+                        AND f.classid = %s AND f.objid = %s))
+    OR EXISTS (SELECT FROM pg_prepared_xacts WHERE database = current_database())"""
 _TRANSACTIONS = """
     SELECT pid, virtualtransaction FROM pg_locks WHERE locktype = 'virtualxid' AND granted AND pid = ANY(%s)"""
 _SIZE = """
@@ -51,6 +59,7 @@ class Neighbours:
     def __init__(self, session: Session, settings: Settings, log: Log) -> None:
         self._session, self._settings, self._log = session, settings, log
         self._reporter = Reporter(settings, log)
+        self._alone, self._counted = False, -_FRESH
 
     def holders(self, locks: Sequence[Lock]) -> list[Blocker]:
         try:
@@ -80,6 +89,23 @@ class Neighbours:
             return query(self._session.connection, _USE, oids, oids) != before
         except psycopg2.Error:
             return False
+
+    def alone(self) -> bool:
+        now = time.monotonic()
+        if now - self._counted > _FRESH:
+            self._counted = now
+            try:
+                [[others]] = query(
+                    self._session.connection,
+                    _OTHERS,
+                    self._session.run.application_name[:63],
+                    job_locks.FENCE_CLASS,
+                    self._session.run.key,
+                )
+                self._alone = not others
+            except psycopg2.Error:
+                self._alone = False
+        return self._alone
 
     def seen_by_others(self, oids: Sequence[int]) -> bool:
         rows = query(self._session.connection, "SELECT 1 FROM pg_class WHERE oid = ANY(%s::oid[]) LIMIT 1", list(oids))

@@ -20,6 +20,7 @@ from alembic_job.gateways import postgres as pg
 from alembic_job.gateways.work import Work, table_locks
 from alembic_job.logs.events import Log
 from alembic_job.rules.effect import Effect, Lock, Mode
+from alembic_job.rules.simple import Simple
 
 _PAUSE, _LONGEST_PAUSE = 0.02, 0.2  # seconds between polls: the second bounds how late a free table is noticed
 _LOOK_EVERY = 0.5  # seconds between two looks at who is in the way
@@ -31,6 +32,8 @@ _WORDS = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*([a-z]+)", re.IGNORECASE | 
 _OFF = re.compile(r"alembic-job:\s*lock-policy\s*=\s*off", re.IGNORECASE)
 _READS = frozenset("SELECT SHOW SET RESET CREATE EXPLAIN VALUES TABLE SAVEPOINT RELEASE DECLARE FETCH CLOSE".split())
 _REWRITTEN, _READ = 60e6, 400e6  # bytes a second, on a machine that is not slow: for an estimate to refuse by
+_SMALL = 4096  # pages: below that it does not matter how long a table is read or written anew
+_ABOUT = "SELECT oid::int8, relpages FROM pg_class WHERE oid = '{}'::regclass AND relkind = 'r' AND NOT relhassubclass"
 _LOST_RACES = ("55P03", "40P01")
 
 
@@ -53,6 +56,9 @@ class Look(Protocol):
 
     def in_use(self, locks: Sequence[Lock]) -> bool:
         """True if other clients use these tables."""
+
+    def alone(self) -> bool:
+        """True if no other session is in this database, or was a moment ago: nobody has a lock, nobody can wait."""
 
     def seen_by_others(self, oids: Sequence[int]) -> bool:
         """True if other sessions know one of these, so that it was not made by the open transaction."""
@@ -96,12 +102,13 @@ class TableLocks:
         budget: Budget,
         effects: Callable[[Work, str], list[Effect]],
         may_matter: Callable[[str], bool],
+        simple: Callable[[str], Simple | None],
         look: Look,
         check: Callable[[], None],
         log: Log,
     ) -> None:
         self.budget, self._effects, self._may_matter = budget, effects, may_matter
-        self._look, self._check, self._log = look, check, log
+        self._simple, self._look, self._check, self._log = simple, look, check, log
         self.rules = Rules(True, None)
         self.may_restart: Callable[[], bool] = lambda: True
         self.again: TryAgain | None = None  # raised, and maybe swallowed by the migration
@@ -129,6 +136,8 @@ class TableLocks:
         self.on = self.rules.on and not _OFF.search(statement)
         if not self.on or not self._may_matter(statement):
             return False
+        if self._look.alone() or self._quick(work, statement):
+            return False
         effects = self._effects(work, statement)
         self.last = next((effect for effect in effects if effect.rewrites), effects[0] if effects else None)
         strong = strongest([lock for effect in effects for lock in effect.locks if lock.mode.blocks_writes])
@@ -151,6 +160,33 @@ class TableLocks:
         elif missing and not self._win(work, missing):
             return self._run_short(work, run, tables)
         return self._run_short(work, run, strong) if others else False
+
+    def _quick(self, work: Work, statement: str) -> bool:
+        """The common case, in one message: an ordinary table of no great size whose lock is free. True if it is won."""
+        found = None if work.autocommit else self._simple(statement)
+        if found is None:
+            return False
+        fresh = work.fresh
+        before = [] if fresh else ["SAVEPOINT alembic_job"]
+        lock = f"LOCK TABLE ONLY {found.table} IN {found.mode.sql} MODE NOWAIT"
+        try:
+            rows = work.run_all([*before, lock, _ABOUT.format(found.table.replace("'", "''"))])
+        except Exception as error:
+            if pg.sqlstate(error) is None or pg.is_connection_lost(error):
+                raise
+            rows = []
+        won = bool(rows) and rows[0][1] <= _SMALL
+        if not won and fresh:
+            work.rollback()
+        elif not won:
+            self._undo(work)
+        if not fresh:
+            work.run("RELEASE SAVEPOINT alembic_job")
+        if won:
+            locks = (Lock(int(rows[0][0]), found.table, "r", found.mode),)
+            self.last = Effect(locks)
+            work.note(locks)
+        return won
 
     # Polling.
 
