@@ -422,6 +422,14 @@ def test_a_block_that_commits_in_its_middle_runs_once(tables: Database, tmp_path
     assert tables.query("SELECT count(*), (SELECT n FROM orders WHERE id = 1) FROM users") == [(3, 4)]
 
 
+def test_an_aborted_transaction_is_still_said_to_be_one(tables: Database, tmp_path: Path) -> None:
+    """A swallowed error in a transaction: what comes next fails with PostgreSQL's own words, not with ours."""
+    upgrade = "try:\n    op.execute('SELECT 1 / 0')\nexcept sa.exc.DBAPIError:\n    pass\n" + ADD
+    with transaction(tables, "SELECT FROM users"):  # not alone
+        result = run_job("migrate", cwd=make_project(tmp_path, ["pass", upgrade]), url=tables.url)
+    assert result.code == 23 and "current transaction is aborted" in result.finished["error"]
+
+
 @pytest.mark.thorough
 def test_no_lock_timeout_is_left_behind(tables: Database, tmp_path: Path) -> None:
     """After a swallowed error in autocommit mode, and after all that the gate tried, later statements may wait."""

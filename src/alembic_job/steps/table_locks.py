@@ -34,6 +34,7 @@ _READS = frozenset("SELECT SHOW SET RESET CREATE EXPLAIN VALUES TABLE SAVEPOINT 
 _REWRITTEN, _READ = 60e6, 400e6  # bytes a second, on a machine that is not slow: for an estimate to refuse by
 _SMALL = 4096  # pages: below that it does not matter how long a table is read or written anew
 _ABOUT = "SELECT oid::int8, relpages FROM pg_class WHERE oid = '{}'::regclass AND relkind = 'r' AND NOT relhassubclass"
+_ABORTED = "25P02"
 _LOST_RACES = ("55P03", "40P01")
 
 
@@ -174,6 +175,8 @@ class TableLocks:
         except Exception as error:
             if pg.sqlstate(error) is None or pg.is_connection_lost(error):
                 raise
+            if pg.sqlstate(error) == _ABORTED:
+                return False  # the statement itself will say so
             rows = []
         won = bool(rows) and rows[0][1] <= _SMALL
         if not won and fresh:
