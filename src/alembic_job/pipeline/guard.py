@@ -98,6 +98,8 @@ class Guard:
                     self._again = again
                     raise again
                 self._start_over(context)
+            if self._per_revision:  # another tenant's revision of that name locks other tables
+                self._upfront.pop(revision.revision, None)
 
         return run
 
@@ -197,13 +199,18 @@ class Guard:
     def may_load_again(self, error: Exception) -> bool:
         """True if env.py ended for a lost race only, and nothing was committed: it may be loaded again.
 
-        Raises the reason if the observer ended what was executed.
+        Raises the reason if the observer ended what was executed, and `TableLocked` if it may not be loaded again.
         """
         if self._session is not None and isinstance(verdict := self._observer.take_verdict(False), JobError):
             raise verdict from error
         again, self._again = self._again, None
-        if again is None or self._committed:
+        if again is None:
             return False
+        if self._committed:
+            raise TableLocked(
+                f"{again}; env.py has committed a part of its work, so the rest cannot be started again",
+                hint="run again when the tables are less in use",
+            ) from error
         self._wait()
         return True
 
