@@ -388,23 +388,28 @@ def _pooler(attempt: Attempt, mode: str) -> AbstractContextManager[pooler.Bounce
 
 
 def server_clock(attempt: Attempt, number: int) -> None:
-    """The server's clock jumps twice in a run, while another waits for it."""
+    """The server's clock jumps twice in a run, while another waits for it.
+
+    Only forwards: `pg_sleep`, which slows these migrations down, goes by that clock, and would last for the whole jump.
+    """
     before = _wrongness(attempt)
-    _jumps(attempt, {})
+    hours = sorted(attempt.random.sample(range(2, 9000), 2))
+    _jumps(attempt, {}, [3600 * hour for hour in hours])
     attempt.struck = abs(_wrongness(attempt) - before) > 1
 
 
 def runner_clock(attempt: Attempt, number: int) -> None:
     """The runners' clock jumps twice in a run, while another waits for it."""
-    first = _jumps(attempt, attempt.stage.clock().environment)
+    signs = attempt.random.choice(((1, -1), (-1, 1)))
+    jumps = [sign * 3600 * attempt.random.randint(2, 9000) for sign in signs]
+    first = _jumps(attempt, attempt.stage.clock().environment, jumps)
     told = [str(line["timestamp"])[:13] for line in first.events()]
     attempt.struck = len(set(told)) > 1
 
 
-def _jumps(attempt: Attempt, environment: dict[str, str]) -> Runner:
-    """Two jumps of an hour or more, in either direction; both runs complete all the same. Returns the first run."""
+def _jumps(attempt: Attempt, environment: dict[str, str], jumps: list[int]) -> Runner:
+    """The clock jumps to so many seconds off; both runs complete all the same. Returns the first run."""
     clock = attempt.stage.wrong
-    jumps = [sign * 3600 * attempt.random.randint(2, 9000) for sign in attempt.random.choice(((1, -1), (-1, 1)))]
     first = attempt.start(env=environment)
     second = attempt.start(env=environment)
     for jump in jumps:
