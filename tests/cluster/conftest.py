@@ -91,10 +91,8 @@ class Database:
 
     def working(self) -> bool:
         """Whether the gated revision is being executed now."""
-        return (
-            self.psql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%gate%' AND pid <> pg_backend_pid()")
-            != "0"
-        )
+        gated = "query LIKE '%relname = ''gate''%' AND pid <> pg_backend_pid()"
+        return self.psql(f"SELECT count(*) FROM pg_stat_activity WHERE {gated}") != "0"
 
 
 @pytest.fixture(scope="session")

@@ -70,10 +70,10 @@ def test_database_in_the_same_release(space: Space) -> None:
     first = {"hooks": {"firstInstall": "resource"}, "extraDeploy": _server("db")}
     space.deploy("shop", "umbrella", shop("v1", **first), "--wait")
     assert answer(space) == {"release": "v1", "tables": 1}
-    assert [condition(job) for job in space.jobs("shop")] == ["Complete"]
+    await_value(lambda: [condition(job) for job in space.jobs("shop")] == ["Complete"], said=space.picture)
     space.deploy("shop", "umbrella", shop("v2", **first), "--wait")
     assert answer(space) == {"release": "v2", "tables": 2}
-    assert [condition(job) for job in space.jobs("shop")] == ["Complete"]
+    await_value(lambda: [condition(job) for job in space.jobs("shop")] == ["Complete"], said=space.picture)
 
 
 def test_application_pods_wait_by_themselves(space: Space, database: Database) -> None:
