@@ -68,7 +68,8 @@ def test_concurrently_names_whom_it_waits_for(site: Site) -> None:
         )
     builder = site.session()
     built = builder.start("CREATE INDEX CONCURRENTLY total_idx ON users (slow(id))")
-    waiting = seen(site, builder, lambda found: bool(found.locker_pid))
+    # A look's snapshot may be older than the index's own commit, and the view names the locker before the wait begins.
+    waiting = seen(site, builder, lambda found: bool(found.locker_pid and found.index_name and found.waiting_for))
     assert (waiting.command, waiting.index_name) == ("CREATE INDEX CONCURRENTLY", "public.total_idx")
     assert (waiting.done, waiting.total, waiting.unit, waiting.percent) == (0, 2, "transactions", None)
     assert waiting.waiting_for == "Lock/virtualxid"

@@ -72,37 +72,40 @@ def hooked(hooks: EngineHooks) -> Iterator[None]:
     def before_cursor_execute(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
         hooks.statement(statement)
 
-    def do_execute(cursor: Any, sql: str, parameters: Any, context: Any) -> bool:
-        def run() -> None:
-            context.dialect.do_execute(cursor, sql, parameters, context)
-
-        return hooks.executing(context, sql, parameters, run)
-
-    def do_execute_no_params(cursor: Any, sql: str, context: Any) -> bool:
-        def run() -> None:
-            context.dialect.do_execute_no_params(cursor, sql, context)
-
-        return hooks.executing(context, sql, None, run)
-
-    def do_executemany(cursor: Any, sql: str, parameters: Any, context: Any) -> bool:
-        def run() -> None:
-            context.dialect.do_executemany(cursor, sql, parameters, context)
-
-        return hooks.executing(context, sql, parameters, run)
-
     with _listening(
         do_connect=do_connect,
         connect=connect,
         before_cursor_execute=before_cursor_execute,
-        do_execute=do_execute,
-        do_execute_no_params=do_execute_no_params,
-        do_executemany=do_executemany,
+        **_executions(hooks),
         commit=lambda connection: hooks.ended(connection, True),
         rollback=lambda connection: hooks.ended(connection, False),
         savepoint=lambda connection, name: hooks.savepoint(connection, name, False),
         rollback_savepoint=lambda connection, name, _: hooks.savepoint(connection, name, True),
     ):
         yield
+
+
+def _executions(hooks: EngineHooks) -> dict[str, Callable[..., bool]]:
+    """SQLAlchemy's three events in place of an execution, by name."""
+
+    def do_execute(cursor: Any, sql: str, parameters: Any, context: Any) -> bool:
+        return hooks.executing(
+            context, sql, parameters, lambda: context.dialect.do_execute(cursor, sql, parameters, context)
+        )
+
+    def do_execute_no_params(cursor: Any, sql: str, context: Any) -> bool:
+        return hooks.executing(context, sql, None, lambda: context.dialect.do_execute_no_params(cursor, sql, context))
+
+    def do_executemany(cursor: Any, sql: str, parameters: Any, context: Any) -> bool:
+        return hooks.executing(
+            context, sql, parameters, lambda: context.dialect.do_executemany(cursor, sql, parameters, context)
+        )
+
+    return {
+        "do_execute": do_execute,
+        "do_execute_no_params": do_execute_no_params,
+        "do_executemany": do_executemany,
+    }
 
 
 @contextmanager

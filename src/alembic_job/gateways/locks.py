@@ -78,6 +78,13 @@ def owners(connection: Connection, key: int | None = None) -> list[Session]:
     return describe(connection, [pid for [pid] in rows])
 
 
+def work_pids(connection: Connection, run_key: int) -> list[int]:
+    """The backends that a run's project works on, by their fences."""
+    which = f"classid = {FENCE_CLASS} AND objid = {run_key}::oid"
+    rows = query(connection, f"SELECT DISTINCT pid FROM pg_locks WHERE {_HERE} AND {which} AND granted")
+    return [pid for [pid] in rows]
+
+
 def workers(connection: Connection, run_keys: list[int] | None = None) -> list[Session]:
     """The backends behind fences, of these runs or of all."""
     which = "" if run_keys is None else f" AND objid = ANY(ARRAY{run_keys}::oid[])"

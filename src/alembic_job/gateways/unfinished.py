@@ -13,19 +13,20 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
+from alembic_job.gateways import own_schema
 from alembic_job.gateways.postgres import query
 from alembic_job.model import VersionTable
 
 _TABLE = "unfinished"
-_RACES = (
-    psycopg2.errors.UniqueViolation,
-    psycopg2.errors.DuplicateSchema,
-    psycopg2.errors.DuplicateTable,
-    psycopg2.errors.DuplicateObject,
+_COLUMNS = (
+    "identity text NOT NULL, version_table text NOT NULL, revision text NOT NULL, down boolean NOT NULL,"
+    " position int NOT NULL, digest text NOT NULL, statement text NOT NULL, builds text, rows int,"
+    " xid text, done boolean NOT NULL DEFAULT false, finished text, version_rows text NOT NULL,"
+    " run_id text NOT NULL, recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),"
+    " PRIMARY KEY (identity, version_table, revision, down, position)"
 )
 _KEPT_TEXT = 2000  # characters of a statement, for people
 _SECRET = re.compile(
@@ -79,24 +80,7 @@ def _plain(value: Any) -> Any:
 
 def make(connection: Connection, schema: str) -> None:
     """Makes schema and table where they are not. Raises `psycopg2.Error`, such as for lack of privileges."""
-    name = _name(schema)
-    for _ in range(5):
-        if exists(connection, schema):
-            return
-        try:
-            if not query(connection, "SELECT 1 FROM pg_namespace WHERE nspname = %s", schema):
-                query(connection, sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)).as_string(connection))
-            columns = (
-                "identity text NOT NULL, version_table text NOT NULL, revision text NOT NULL, down boolean NOT NULL,"
-                " position int NOT NULL, digest text NOT NULL, statement text NOT NULL, builds text, rows int,"
-                " xid text, done boolean NOT NULL DEFAULT false, finished text, version_rows text NOT NULL,"
-                " run_id text NOT NULL,"
-                " recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),"
-                " PRIMARY KEY (identity, version_table, revision, down, position)"
-            )
-            query(connection, sql.SQL("CREATE TABLE {} (" + columns + ")").format(name).as_string(connection))
-        except _RACES:
-            continue
+    own_schema.make(connection, schema, _TABLE, _COLUMNS)
 
 
 def exists(connection: Connection, schema: str) -> bool:

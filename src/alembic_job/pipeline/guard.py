@@ -26,7 +26,7 @@ from alembic_job.rules.simple import Simple
 from alembic_job.settings import Settings
 from alembic_job.settings.values import duration_or_off
 from alembic_job.steps.parts import Parts, check_skippable, makes_table, was_done
-from alembic_job.steps.table_locks import Budget, Rules, TableLocks, TryAgain, first_word, strongest
+from alembic_job.steps.table_locks import LOST_RACES, Budget, Rules, TableLocks, TryAgain, first_word, strongest
 from alembic_job.watch import Watch
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 _COMMENT = re.compile(r"^[ \t]*#[ \t]*alembic-job:[ \t]*([\w-]+)[ \t]*=[ \t]*(\S+)[ \t]*$", re.MULTILINE)
 _PATIENT = re.compile(r"\b(CONCURRENTLY|VALIDATE|VACUUM)\b", re.IGNORECASE)
 _DETACH = re.compile(r"\bCONCURRENTLY\b(?=[\s;]*$)", re.IGNORECASE)
-_LOST_RACES = ("55P03", "40P01")
 _PAUSE = 0.2  # seconds
 _LONGEST_PAUSE = 1.0  # seconds before a revision is started again
 
@@ -149,7 +148,7 @@ class Guard:
             return gate.again
         if isinstance(error, JobError):
             return error
-        if code in _LOST_RACES and self._budget.left > 0 and gate.on and gate.may_restart():
+        if code in LOST_RACES and self._budget.left > 0 and gate.on and gate.may_restart():
             return TryAgain("a deadlock" if code == "40P01" else "a lock_timeout ran out")
         return None
 

@@ -33,7 +33,7 @@ _QUEUED = 0.4  # seconds that others may stand behind a request of ours that was
 _TERMINATE_AFTER = 0.6  # seconds after a cancellation: who holds a lock and executes nothing cannot be cancelled
 
 _ACTIVE = """
-    SELECT pid, coalesce(wait_event_type = 'Lock', false), query FROM pg_stat_activity
+    SELECT pid, coalesce(wait_event_type = 'Lock', false) FROM pg_stat_activity
     WHERE pid = ANY(%s) AND state = 'active'"""
 _USE = """
     SELECT sum(pg_stat_get_numscans(oid) + pg_stat_get_tuples_fetched(oid) + pg_stat_get_tuples_inserted(oid)
@@ -64,7 +64,7 @@ class Neighbours:
     def holders(self, locks: Sequence[Lock]) -> list[Blocker]:
         try:
             connection = self._session.connection
-            ours = pids(connection, self._session.run.key)
+            ours = job_locks.work_pids(connection, self._session.run.key)
             wanted = [(lock.oid, lock.mode) for lock in locks]
             return gateway.holders(connection, wanted, ours, statements=self._settings.log_queries == "on")
         except psycopg2.Error:  # the keeper regains that connection, or ends the run
@@ -115,7 +115,7 @@ class Neighbours:
         return dict(query(self._session.connection, _TRANSACTIONS, list(pids)))
 
     def check_own(self, locks: Sequence[Lock], pid: int) -> None:
-        ours = pids(self._session.connection, self._session.run.key)
+        ours = job_locks.work_pids(self._session.connection, self._session.run.key)
         wanted = [(lock.oid, lock.mode) for lock in locks]
         for blocker in gateway.holders(self._session.connection, wanted, [pid]):
             if blocker.pid in ours:
@@ -163,18 +163,6 @@ class Reporter:
             self._log.warning(
                 "blocker.not_ended", **blocker.as_fields(), reason="this role may not: GRANT pg_signal_backend"
             )
-
-
-def pids(connection: Connection, run_key: int) -> list[int]:
-    """The backends that a run's project works on, by their fences."""
-    rows = query(
-        connection,
-        "SELECT pid FROM pg_locks"
-        " WHERE locktype = 'advisory' AND objsubid = 2 AND classid = %s AND objid = %s AND granted",
-        job_locks.FENCE_CLASS,
-        run_key,
-    )
-    return [pid for [pid] in rows]
 
 
 class Observer:
@@ -246,13 +234,13 @@ class Observer:
 
     def _observe(self) -> None:
         connection = self._own_connection() or self._session.connection
-        ours = pids(connection, self._session.run.key)
+        ours = job_locks.work_pids(connection, self._session.run.key)
         active = query(connection, _ACTIVE, ours) if ours else []
         waiters = gateway.behind(connection, ours, statements=False) if ours else []
-        waiting = next((pid for pid, waits, _ in active if waits), None)
+        waiting = next((pid for pid, waits in active if waits), None)
         self._judge(waiters, waiting, connection, ours)
         if active and waiting is None:
-            self._tell_progress(connection, [pid for pid, _, _ in active])
+            self._tell_progress(connection, [pid for pid, _ in active])
 
     def _own_connection(self) -> Connection | None:
         """A connection for looking; none for a while where the server has none left. Then the run's own must do."""

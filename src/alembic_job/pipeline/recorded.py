@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import psycopg2
 
-from alembic_job.errors import LoginFailed
-from alembic_job.gateways import unfinished
+from alembic_job.gateways import own_schema, unfinished
 from alembic_job.gateways.unfinished import Key, Part
 from alembic_job.logs.events import Log
 from alembic_job.pipeline.session import Session
@@ -68,9 +67,6 @@ class Recorded:
         except psycopg2.errors.InsufficientPrivilege as error:
             reason = " ".join(str(error).split())
             if self._policy == "required":
-                raise LoginFailed(
-                    f"MIGRATE_HISTORY=required, but the schema {self._schema} cannot be written: {reason}",
-                    hint=f"as an owner: CREATE SCHEMA {self._schema} AUTHORIZATION <role>; or MIGRATE_HISTORY=auto",
-                ) from error
+                raise own_schema.refused(self._schema, reason) from error
             self.on = False
             self._log.warning("history.unavailable", reason=reason)

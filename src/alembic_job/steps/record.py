@@ -8,18 +8,17 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
-from alembic_job.errors import LoginFailed
 from alembic_job.fingerprint import Inputs
+from alembic_job.gateways import own_schema
 from alembic_job.gateways.postgres import query
 from alembic_job.logs.events import Log
 from alembic_job.model import Change
 
 _KEPT = 100  # records; images and settings alternate, but old ones must not pile up
-_RACES = (
-    psycopg2.errors.UniqueViolation,
-    psycopg2.errors.DuplicateSchema,
-    psycopg2.errors.DuplicateTable,
-    psycopg2.errors.DuplicateObject,
+_TABLE = "nothing_pending"
+_COLUMNS = (
+    "key text PRIMARY KEY, digest text NOT NULL, identity text NOT NULL, record text NOT NULL,"
+    " recorded_at timestamptz NOT NULL DEFAULT now()"
 )
 
 
@@ -48,44 +47,18 @@ def record(
     ]
     text = json.dumps({"inputs": inputs._asdict(), "tables": tables})
     try:
-        _make(connection, schema)
+        own_schema.make(connection, schema, _TABLE, _COLUMNS)
         for key in keys:
             _write(connection, schema, key, digest, text, changes[0].table.database)
     except (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.ReadOnlySqlTransaction) as error:
         reason = " ".join(str(error).split())
         if policy == "required":
-            raise LoginFailed(
-                f"MIGRATE_HISTORY=required, but the schema {schema} cannot be written: {reason}",
-                hint=f"as an owner: CREATE SCHEMA {schema} AUTHORIZATION <role>; or MIGRATE_HISTORY=auto",
-            ) from error
+            raise own_schema.refused(schema, reason) from error
         log.debug("history.unavailable", reason=reason)
 
 
-def _make(connection: Connection, schema: str) -> None:
-    """Makes schema and table where they are not; `IF NOT EXISTS` alone fails when several make them at once."""
-    name = sql.Identifier(schema, "nothing_pending")
-    for _ in range(5):
-        [[found]] = query(connection, "SELECT to_regclass(%s) IS NOT NULL", name.as_string(connection))
-        if found:
-            return
-        try:
-            if not query(connection, "SELECT 1 FROM pg_namespace WHERE nspname = %s", schema):
-                query(connection, sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)).as_string(connection))
-            query(
-                connection,
-                sql.SQL(
-                    "CREATE TABLE {} (key text PRIMARY KEY, digest text NOT NULL, identity text NOT NULL,"
-                    " record text NOT NULL, recorded_at timestamptz NOT NULL DEFAULT now())"
-                )
-                .format(name)
-                .as_string(connection),
-            )
-        except _RACES:
-            continue
-
-
 def _write(connection: Connection, schema: str, key: str, digest: str, text: str, identity: str) -> None:
-    name = sql.Identifier(schema, "nothing_pending")
+    name = sql.Identifier(schema, _TABLE)
     upsert = sql.SQL(
         "INSERT INTO {} (key, digest, identity, record) VALUES (%s, %s, %s, %s) ON CONFLICT (key) DO UPDATE SET"
         " digest = excluded.digest, identity = excluded.identity, record = excluded.record, recorded_at = now()"

@@ -35,7 +35,7 @@ _REWRITTEN, _READ = 60e6, 400e6  # bytes a second, on a machine that is not slow
 _SMALL = 4096  # pages: below that it does not matter how long a table is read or written anew
 _ABOUT = "SELECT oid::int8, relpages FROM pg_class WHERE oid = '{}'::regclass AND relkind = 'r' AND NOT relhassubclass"
 _ABORTED = "25P02"
-_LOST_RACES = ("55P03", "40P01")
+LOST_RACES = ("55P03", "40P01")  # lock_not_available, deadlock_detected
 
 
 class TryAgain(Exception):
@@ -258,7 +258,7 @@ class TableLocks:
                 return True
             if code == "42501":
                 return False
-            if code not in _LOST_RACES:
+            if code not in LOST_RACES:
                 return False  # the statement itself will say what is wrong
             if holding is None:
                 holding = self._holds(work)
@@ -313,7 +313,7 @@ class TableLocks:
         except Exception as error:
             if work.autocommit and not pg.is_connection_lost(error):
                 work.run(f"SELECT set_config('lock_timeout', '{before}', false)")
-            if pg.sqlstate(error) not in _LOST_RACES:
+            if pg.sqlstate(error) not in LOST_RACES:
                 raise
             if not work.autocommit:
                 work.run("ROLLBACK TO SAVEPOINT alembic_job")
