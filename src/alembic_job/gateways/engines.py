@@ -272,22 +272,27 @@ def map_plain_scheme() -> None:
 
 
 def _plain_dialect() -> Any:
-    """The default dialect, with a neighbour's driver where its own cannot be imported."""
+    """The dialect of an address without a driver: the default driver, or its neighbour where it cannot be imported.
+
+    Which one is looked at when an engine is made; only to know what arguments an Index takes no driver is imported.
+    """
     from sqlalchemy.dialects import registry
+    from sqlalchemy.dialects.postgresql.base import PGDialect
 
-    dialect = registry.load(f"postgresql.{_first_importable(_sync_order())}")
-
-    class Plain(dialect):  # type: ignore[misc, valid-type]
+    class Plain(PGDialect):
         """`postgresql://` without a driver in its name."""
 
         supports_statement_cache = True
+
+        @classmethod
+        def get_dialect_cls(cls, url: Any) -> Any:
+            return registry.load(f"postgresql.{_first_importable(_sync_order())}").get_dialect_cls(url)
 
         @classmethod
         def get_async_dialect_cls(cls, url: Any) -> Any:
             name = _first_importable(("psycopg", "asyncpg") if _version() >= (2, 1) else ("asyncpg", "psycopg"))
             return registry.load(f"postgresql.{name}").get_async_dialect_cls(url)
 
-    Plain.__name__ = dialect.__name__
     return Plain
 
 

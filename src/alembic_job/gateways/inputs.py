@@ -17,6 +17,7 @@ from typing import Any
 from alembic_job.fingerprint import Inputs
 
 _SPAWNING = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "pty.spawn")
+_AUDITED = frozenset(("open", "os.listdir", "os.scandir", "socket.connect", *_SPAWNING))
 _DRIVERS = ("psycopg2", "psycopg", "asyncpg")
 _recorders: list[Recorder] = []
 _hook_installed = False
@@ -129,10 +130,10 @@ class Recorder:
             self._connected(args[1])
 
     def _opened(self, path: Any, mode: Any, flags: Any) -> None:
-        if _called_by_import():
+        if not isinstance(path, str) or path.endswith(".pyc") or path.startswith(("/dev/", "/proc/")):
             return
         reading = not isinstance(flags, int) or flags & (os.O_WRONLY | os.O_RDWR) == 0
-        if isinstance(path, str) and reading and not path.endswith(".pyc") and not path.startswith(("/dev/", "/proc/")):
+        if reading and path not in self._files and not _called_by_import():
             self._files.add(path if path[0:1] == "/" else str(Path(path).absolute()))
 
     def _connected(self, address: Any) -> None:
@@ -197,7 +198,7 @@ def _source(module: Any) -> str | None:
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
-    if _recorders and (event in ("open", "os.listdir", "os.scandir", "socket.connect") or event in _SPAWNING):
+    if event in _AUDITED:  # first: of 35 events a revision one is
         for recorder in _recorders:
             recorder._note(event, args)
 

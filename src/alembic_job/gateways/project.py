@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
-from collections.abc import Iterable
-from contextlib import redirect_stderr
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ class Project:
 
     def heads(self) -> tuple[str, ...]:
         """The revisions nothing follows. Raises `ProjectError` if the scripts cannot be loaded."""
-        with project_errors():
+        with project_errors(), _uncollected():
             return tuple(self.script.get_heads())
 
     def has(self, revision: str) -> bool:
@@ -45,14 +46,28 @@ class Project:
         """These revisions with all that they build upon."""
         seen: set[str] = set()
         todo = list(heads)
+        with project_errors():
+            known = self.script.revision_map._revision_map
         while todo:
             revision = todo.pop()
             if revision in seen:
                 continue
             seen.add(revision)
-            script = self.script.revision_map.get_revision(revision) if self.has(revision) else None
+            script = known.get(revision)
             todo.extend(script._all_down_revisions if script is not None else ())
         return seen
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """What is loaded inside lives to the end: to look for garbage among a thousand modules takes long, and is in vain."""
+    wanted = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if wanted:
+            gc.enable()
 
 
 def find_config(settings: Settings) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -134,9 +135,14 @@ def in_transaction(dbapi: Any) -> bool:
 
 def is_pooled(connection: Any) -> bool:
     """False for the connection that SQLAlchemy makes up for its own first questions to a server."""
+    return isinstance(connection.connection, _pooled())
+
+
+@functools.cache
+def _pooled() -> type:
     from sqlalchemy.pool.base import _ConnectionFairy
 
-    return isinstance(connection.connection, _ConnectionFairy)
+    return _ConnectionFairy
 
 
 def work_of(connection: Any) -> Work:

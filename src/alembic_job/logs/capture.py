@@ -20,7 +20,8 @@ _EVENT, _PART, _SECRET, _END = b"E", b"P", b"S", b"Q"
 _LONGEST = 32_768  # characters of captured text in one line of JSON
 _HELD_BACK = 1024  # bytes, longer than any spelling of a secret
 _FRAME = 4000  # bytes: what is below PIPE_BUF gets into the pipe in one piece, whoever else writes
-_BUSY = 0.004  # seconds
+_BUSY, _BUSIEST = 0.004, 0.02  # seconds between two looks where lines come fast; after many such looks
+_PIPE = 65_536  # bytes that a pipe holds
 _IDLE_EXIT = 137  # what a shell says of a process that was killed
 
 
@@ -101,6 +102,8 @@ class _Writer:
         self.parts = b""
         self.writable = True
         self.last = 0.0
+        self.pause = _BUSY
+        self.lines: list[bytes] = []  # to be written at once
 
     def run(self) -> NoReturn:
         code = 1
@@ -116,31 +119,41 @@ class _Writer:
             os._exit(code)
 
     def _loop(self) -> None:
-        while data := self._chunk():
-            lines = (self.partial + data).split(b"\n")
-            self.partial = lines.pop()
-            for line in lines:
-                if self._line(line):
-                    return
-            if len(self.partial) > _LONGEST and self.token not in self.partial:
-                # The end is held back: a secret may have begun there.
-                self._text(self.partial[:-_HELD_BACK])
-                self.partial = self.partial[-_HELD_BACK:]
-        self._text(self.partial)
-        self._killed()
+        ended = False
+        while not ended and (data := self._chunk()):
+            ended = self._lines(data)
+            self._write()
+        if not ended:
+            self._text(self.partial)
+            self._killed()
+            self._write()
+
+    def _lines(self, data: bytes) -> bool:
+        """Takes what was read; true when the end mark was in it."""
+        lines = (self.partial + data).split(b"\n")
+        self.partial = lines.pop()
+        if any(self._line(line) for line in lines):
+            return True
+        if len(self.partial) > _LONGEST and self.token not in self.partial:
+            # The end is held back: a secret may have begun there.
+            self._text(self.partial[:-_HELD_BACK])
+            self.partial = self.partial[-_HELD_BACK:]
+        return False
 
     def _chunk(self) -> bytes:
         """What was written since the last look. Where lines come fast it takes many at a time: waking up for each would
         take the processor from those who write them."""
-        now = time.monotonic()
-        if now - self.last < _BUSY:
-            time.sleep(_BUSY)
-        data = os.read(self.read, 65_536)
-        self.last = time.monotonic()
+        if time.monotonic() - self.last < self.pause:
+            time.sleep(self.pause)
+            self.pause = min(self.pause * 1.2, _BUSIEST)
+        else:
+            self.pause = _BUSY
+        data = os.read(self.read, _PIPE)
+        self.last = time.monotonic() if len(data) < _PIPE else 0.0  # a full pipe keeps its writer waiting
         return data
 
     def _line(self, line: bytes) -> bool:
-        """Writes one line; true when it was the end mark. Text before a mark is a line that was never ended."""
+        """Takes one line; true when it was the end mark. Text before a mark is a line that was never ended."""
         before, mark, rest = line.partition(self.token)
         if before:
             self._text(before)
@@ -152,7 +165,7 @@ class _Writer:
             return False
         payload, self.parts = self.parts + payload, b""
         if kind == _EVENT:
-            self._write(payload)
+            self.lines.append(payload)
         elif kind == _SECRET:
             self.redactor.add(bytes.fromhex(payload.decode()).decode("utf-8", "surrogateescape"))
         return kind == _END
@@ -171,10 +184,12 @@ class _Writer:
 
     def _emit(self, level: str, event: str, **fields: Any) -> None:
         line = {"timestamp": timestamp(), "level": level, "event": event, **self.context, **fields}
-        self._write(encode(line).encode("utf-8", "backslashreplace"))
+        self.lines.append(encode(line).encode("utf-8", "backslashreplace"))
 
-    def _write(self, line: bytes) -> None:
-        data = line + b"\n"
+    def _write(self) -> None:
+        """Writes what was taken."""
+        data = b"".join(line + b"\n" for line in self.lines)
+        self.lines.clear()
         while data and self.writable:
             try:
                 data = data[os.write(self.out, data) :]

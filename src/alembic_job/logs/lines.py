@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Iterable
@@ -12,19 +13,25 @@ _PLAIN_FIELDS = frozenset(
     "timestamp level event run_id command outcome exit_code applied from to version revision down_revision "
     "database host user table schema origin pid duration_seconds".split()
 )
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str, check_circular=False)
 _LINE_BREAKS = {ord(char): f"\\u{ord(char):04x}" for char in (*map(chr, range(0x7F, 0xA0)), "\u2028", "\u2029")}
 MASK = "***"
 
 
 def timestamp() -> str:
     """Now, as RFC 3339 in UTC with microseconds."""
-    now = time.time()
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1e6):06d}Z"
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return f"{_second(seconds)}.{nanoseconds // 1000:06d}Z"
+
+
+@functools.lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def encode(event: dict[str, Any]) -> str:
     """One line of JSON without its newline; values that JSON lacks become text. Readers may split at any line break."""
-    line = json.dumps(event, ensure_ascii=False, default=str, check_circular=False)
+    line = _ENCODER.encode(event)
     if line.isascii() and "\x7f" not in line:
         return line
     return line.translate(_LINE_BREAKS)

@@ -7,6 +7,7 @@ each revision → events.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -75,6 +76,7 @@ class Run:
         self._refusal: JobError | None = None
         self._backed_up: set[str] = set()  # identities of databases
         self._guard = Guard(settings, watch, log)
+        self._frozen = False  # the collector was told that what is there stays
         self._prepared: MigrationContext | None = None
         self._planned: tuple[tuple[str, ...], list[RevisionStep]] | None = None
         watch.cancel = self._cancel
@@ -307,6 +309,9 @@ class Run:
             self._backup(session)
             self._backed_up.add(session.identity)
         self._after_wanted = True
+        if not gc.get_freeze_count():
+            gc.freeze()  # libraries and scripts live to the end: the collector need not look through them each time
+            self._frozen = True
         self.watch.check()
 
     def after(self, context: MigrationContext) -> None:
@@ -355,8 +360,9 @@ class Run:
     def applied(self, heads: set[str], context: MigrationContext) -> None:
         """A step was executed: these are the heads its version table then holds."""
         self.changes[-1].expected = tuple(sorted(heads))
-        with self._ours():
-            self._guard.finishing(context)
+        if self._guard.midway:
+            with self._ours():
+                self._guard.finishing(context)
 
     def committed_parts(self) -> list[str]:
         """The statements that the revision which failed had committed by itself."""
@@ -398,6 +404,8 @@ class Run:
 
     def close(self) -> None:
         """Gives all locks back."""
+        if self._frozen:
+            gc.unfreeze()
         self._guard.close()
         for session in self.sessions:
             session.close()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
+from io import FileIO
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -445,8 +446,13 @@ class Guard:
 
     def finishing(self, context: MigrationContext) -> None:
         """The revision is recorded in the version table, in a transaction that is not committed yet."""
-        if self._parts is not None and self._parts.known:
+        if self._parts is not None:
             self._parts.finish(work_of(context.connection).transaction)
+
+    @property
+    def midway(self) -> bool:
+        """True if something of the revision was committed before its end, or may have been."""
+        return self._parts is not None and bool(self._parts.known)
 
     def committed_parts(self) -> list[str]:
         """What the revision that failed had committed."""
@@ -508,12 +514,12 @@ class Guard:
     def _rules(self, file: str) -> Rules:
         """The settings, and what a comment in the revision's file says otherwise. Raises `ProjectError` (22)."""
         try:
-            with open(file, "rb") as script:  # noqa: PTH123 - a thousand of them are read
-                text = script.read().decode(errors="replace")
+            with FileIO(file) as script:  # the fastest way: a thousand of them are read
+                text = script.readall()
         except OSError:
-            text = ""
+            text = b""
         on, hold = self._settings.lock_policy != "off", self._settings.max_lock_hold
-        for name, value in _COMMENT.findall(text) if "alembic-job:" in text else ():
+        for name, value in _COMMENT.findall(text.decode(errors="replace")) if b"alembic-job:" in text else ():
             try:
                 if name == "max-lock-hold":
                     hold = duration_or_off(value)

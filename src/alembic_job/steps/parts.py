@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from alembic_job.errors import MigrationFailed
@@ -46,7 +47,8 @@ class Parts:
     store: Store
     known: list[Part] = field(default_factory=list)  # in order; an earlier run's, and this one's
     repeatable: bool = True  # what is committed would be known again if the revision were started again
-    _open: dict[object, list[Part]] = field(default_factory=dict)  # executed in open transactions, by connection
+    # Executed in open transactions, by connection; most never matter, so each is put into words when it is committed.
+    _open: dict[object, list[Callable[[], Part]]] = field(default_factory=dict)
     _marks: dict[tuple[object, str], int] = field(default_factory=dict)  # savepoints
     _committing: list[Part] = field(default_factory=list)
     _used: set[int] = field(default_factory=set)  # positions of `known` that were come by
@@ -85,7 +87,7 @@ class Parts:
         """
         if not self.known:
             return None
-        wanted = self._digest(sql, parameters)
+        wanted = _digest(sql, parameters, self._place)
         part: Part
         for number in (*range(self._next, len(self.known)), *range(min(self._next, len(self.known)))):
             part = self.known[number]
@@ -113,11 +115,15 @@ class Parts:
     def executed(self, connection: object, sql: str, parameters: Any, rows: int) -> None:
         """A statement was executed in the open transaction of this connection."""
         mine = self._open.setdefault(connection, [])
-        mine.append(self._new(sql, parameters, True, None, rows))
+        if parameters:  # they may be large, or be changed by the revision later
+            part = self._new(sql, parameters, True, None, rows, self._place)
+            mine.append(lambda: part)
+        else:
+            mine.append(partial(self._new, sql, parameters, True, None, rows, self._place))
 
     def committing(self, connection: object, xid: Callable[[], str | None]) -> None:
         """The open transaction of this connection is about to be committed, by the revision itself."""
-        mine = self._open.pop(connection, [])
+        mine = [told() for told in self._open.pop(connection, [])]
         self.repeatable = self.repeatable and not (self._blind or any(part.bound for part in mine))
         if mine and not self._blind and (number := xid()) is not None:
             self.confirm()
@@ -150,7 +156,7 @@ class Parts:
 
     def begin(self, sql: str, parameters: Any, builds: str | None) -> Part:
         """A statement is about to be executed that commits by itself."""
-        part = self._new(sql, parameters, None, builds, -1)._replace(position=self._last() + 1)
+        part = self._new(sql, parameters, None, builds, -1, self._place)._replace(position=self._last() + 1)
         self.repeatable = self.repeatable and not (self._blind or part.bound)
         if not self._blind:
             self.store.begin([part], None)
@@ -184,12 +190,14 @@ class Parts:
     def _last(self) -> int:
         return max((part.position for part in (*self.known, *self._committing)), default=0)
 
-    def _digest(self, sql: str, parameters: Any) -> str:
-        return digest(f"{self._place}\0{sql}", parameters)
-
-    def _new(self, sql: str, parameters: Any, done: bool | None, builds: str | None, rows: int) -> Part:
+    @staticmethod
+    def _new(sql: str, parameters: Any, done: bool | None, builds: str | None, rows: int, place: str) -> Part:
         bound = bool(parameters) or _returns(sql)
-        return Part(0, self._digest(sql, parameters), shown(sql), done, builds, rows, bound)
+        return Part(0, _digest(sql, parameters, place), shown(sql), done, builds, rows, bound)
+
+
+def _digest(sql: str, parameters: Any, place: str) -> str:
+    return digest(f"{place}\0{sql}", parameters)
 
 
 def check_skippable(sql: str, revision: str) -> None:

@@ -135,9 +135,9 @@ class TableLocks:
 
     def _guarded(self, work: Work, statement: str, run: Callable[[], None]) -> bool:
         self.on = self.rules.on and not _OFF.search(statement)
-        if not self.on or not self._may_matter(statement):
+        if not self.on or self._look.alone() or not self._may_matter(statement):
             return False
-        if self._look.alone() or self._quick(work, statement):
+        if self._quick(work, statement):
             return False
         effects = self._effects(work, statement)
         self.last = next((effect for effect in effects if effect.rewrites), effects[0] if effects else None)
