@@ -313,7 +313,7 @@ class Attempt:
 
         Raises `Missed` if the run ends before it has one.
         """
-        kind = locks.RUN_CLASS if lock else locks.FENCE_CLASS
+        kind = locks.LOCK_CLASS if lock else locks.FENCE_CLASS
         while runner.process.poll() is None:
             rows = self.ask(
                 "SELECT pid, client_port FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory'"

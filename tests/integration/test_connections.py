@@ -8,9 +8,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from alembic_job.gateways.embedded import Server, _free_port
+from alembic_job.gateways.postgres import is_connection_lost
 from tests.conftest import Database, finish, run_job, start_job
 from tests.projectkit import ENV, INI, make_project, sql
 from tests.waiting import until
@@ -202,3 +204,15 @@ def test_a_question_about_a_database_that_is_not_there(stock: Path) -> None:
     result = run_job("status", cwd=stock, url="postgresql://u:hush@127.0.0.1:9/x")
     assert result.code == 10 and "hint:" in result.err and "hush" not in result.err
     assert time.monotonic() - begun < 10
+
+
+def test_a_loss_that_another_thread_has_noticed_is_one(database: Database) -> None:
+    """A cursor whose connection broke under another one says "cursor already closed": that is 13, no defect (1)."""
+    connection = database.connect()
+    cursor = connection.cursor()
+    database.execute(f"SELECT pg_terminate_backend({connection.info.backend_pid}) FROM pg_sleep(0)")
+    with pytest.raises(psycopg2.Error), connection.cursor() as other:
+        other.execute("SELECT 1")
+    with pytest.raises(psycopg2.InterfaceError) as raised:
+        cursor.execute("SELECT 1")
+    assert is_connection_lost(raised.value)

@@ -268,6 +268,8 @@ def is_connection_lost(error: BaseException) -> bool:
         text = str(link)
         if re.search(r"server closed the connection|connection (was closed|already closed|is closed|is lost)", text):
             return True
+        if isinstance(link, psycopg2.InterfaceError) and "cursor already closed" in text:  # by a loss that another saw
+            return True
         if re.search(
             r"SSL connection has been closed|[Cc]onnection reset by peer|Connection timed out|EOF detected", text
         ):
