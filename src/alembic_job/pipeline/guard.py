@@ -5,20 +5,18 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from contextlib import closing
 from functools import partial
 from io import FileIO
 from typing import TYPE_CHECKING, Any
 
-import psycopg2
-
 from alembic_job.errors import JobError, MigrationFailed, ProjectError, TableLocked
-from alembic_job.gateways import indexes, unfinished
 from alembic_job.gateways import postgres as pg
+from alembic_job.gateways import unfinished
 from alembic_job.gateways.unfinished import Part
 from alembic_job.gateways.work import Work, work_of
 from alembic_job.logs.events import Log
 from alembic_job.model import VersionTable
+from alembic_job.pipeline.index_builds import IndexBuilds
 from alembic_job.pipeline.neighbours import Neighbours, Observer
 from alembic_job.pipeline.recorded import Recorded
 from alembic_job.pipeline.session import Session
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
 _COMMENT = re.compile(r"^[ \t]*#[ \t]*alembic-job:[ \t]*([\w-]+)[ \t]*=[ \t]*(\S+)[ \t]*$", re.MULTILINE)
 _PATIENT = re.compile(r"\b(CONCURRENTLY|VALIDATE|VACUUM)\b", re.IGNORECASE)
 _DETACH = re.compile(r"\bCONCURRENTLY\b(?=[\s;]*$)", re.IGNORECASE)
-_PAUSE = 0.2  # seconds
 _LONGEST_PAUSE = 1.0  # seconds before a revision is started again
 
 
@@ -59,11 +56,12 @@ class Guard:
         self._grammar: bool | None = None
         self._unfinished: dict[str, frozenset[str]] = {}  # by database: revisions that an earlier run left something of
         self._parts: Parts | None = None
-        self._building: str | None = None  # an index that was not there before: its INVALID rest is ours
+        self._builds: IndexBuilds | None = None
 
     def open(self, session: Session) -> None:
         """What follows happens in this database."""
         self._session = session
+        self._builds = IndexBuilds(session, self._settings, self._watch, self._budget, self._log)
         if session.identity in self._observers:
             self._gate = self._observers[session.identity].gate
             return
@@ -296,9 +294,9 @@ class Guard:
         self, work: Work, sql: str, parameters: Any, run: Callable[[], None], doubtful: Part | None, context: Any
     ) -> None:
         """A statement that commits by itself; `doubtful` if an earlier run began it and nobody knows how it ended."""
-        assert self._parts is not None and self._gate is not None and self._session is not None
+        assert self._parts is not None and self._gate is not None and self._builds is not None
         builds = self._built(work, sql)
-        if builds and self._is_built(work, builds, doubtful):
+        if builds and self._builds.is_built(work, builds, doubtful is not None):
             self._parts.done(doubtful or self._parts.begin(sql, parameters, builds), -1)
             return
         part = doubtful or self._parts.begin(sql, parameters, builds)
@@ -306,7 +304,8 @@ class Guard:
         try:
             if not self._gate.execute(work, sql, run):
                 run()
-            self._check_built(builds)
+            if builds:
+                self._builds.check(builds)
         except Exception as error:
             code = pg.sqlstate(error)
             if doubtful is None or builds or not self._had_been_done(work, sql, code):
@@ -317,28 +316,17 @@ class Guard:
             )
         self._parts.done(part, context.cursor.rowcount)
 
-    def _check_built(self, index: str | None) -> None:
-        """IF NOT EXISTS accepts an INVALID index; nobody else should. Raises `MigrationFailed`."""
-        if index is None or self._session is None:
-            return
-        state = indexes.state(self._session.connection, index)
-        if state is not None and not state.valid:
-            raise MigrationFailed(
-                f"index {index} on {state.table} is INVALID, and the statement let it be",
-                hint=f"wait until nobody works on {state.table}, or DROP INDEX CONCURRENTLY {index}, then run again",
-            )
-
     def _undone(self, part: Part, builds: str | None, error: Exception) -> None:
         """A statement failed: it left nothing, or the INVALID rest of an index, which is removed if it is ours."""
-        assert self._parts is not None
+        assert self._parts is not None and self._builds is not None
         if pg.is_connection_lost(error) or (pg.sqlstate(error) is None and not isinstance(error, JobError)):
             return
         if first_word(part.statement) in ("DO", "CALL"):
             self._parts.repeatable = False  # it may have committed in its middle
-        if builds is None or builds != self._building:
+        if builds is None or not self._builds.is_mine(builds):
             self._parts.failed(part)
         else:
-            self._drop_remains(builds)
+            self._builds.drop_remains(builds)
 
     def _had_been_done(self, work: Work, sql: str, code: str | None) -> bool:
         if code == "55000" and "DETACH" in sql.upper() and _DETACH.search(sql):
@@ -351,62 +339,6 @@ class Guard:
         if "CONCURRENTLY" not in sql.upper() or "INDEX" not in sql.upper():
             return None
         return next((effect.builds for effect in self._effects(work, sql) if effect.builds), None)
-
-    def _is_built(self, work: Work, index: str, doubtful: Part | None) -> bool:
-        """True if a build that was interrupted had come to its end; the INVALID rest of one that had not is removed."""
-        assert self._session is not None
-        state = indexes.state(self._session.connection, index)
-        self._building = index if state is None else None
-        while state is not None and not state.valid and state.builders and self._built_by_us(index):
-            self._let_work(state)
-            state = indexes.state(self._session.connection, index)
-        if state is None:
-            return False
-        if state.valid:
-            return doubtful is not None
-        if not self._built_by_us(index):
-            return False  # none of ours: the server will say so
-        self._log.warning("index.rebuilt", index=index, on=state.table, reason="an earlier run's build was interrupted")
-        work.run(f"DROP INDEX CONCURRENTLY {index}")
-        self._building = index
-        return False
-
-    def _let_work(self, state: indexes.IndexState) -> None:
-        """Waits a moment for those who may be building an index, or VACUUM or ANALYZE its table."""
-        self._watch.check()
-        time.sleep(_PAUSE)
-        self._budget.spent += _PAUSE
-        if self._budget.left <= 0:
-            raise TableLocked(
-                f"sessions {', '.join(map(str, state.builders))} work on {state.table}, whose INVALID index cannot be "
-                f"replaced meanwhile; waited {self._budget.limit:g} s",
-                hint="let them finish, or end them, then run again",
-            )
-
-    def _built_by_us(self, index: str) -> bool:
-        assert self._session is not None
-        return unfinished.built_by_us(
-            self._session.connection, self._settings.history_schema, self._session.identity, index
-        )
-
-    def _drop_remains(self, index: str | None) -> None:
-        """After a failed build: removes what is left of it, if that can be had at once."""
-        if index is None or index != self._building or self._session is None or self._watch.stopped is not None:
-            return
-        try:
-            with closing(self._session.fresh(hurry=True)) as connection:
-                state = indexes.state(connection, index)
-                if state is None or state.valid or state.builders:
-                    return
-                pg.query(connection, "SELECT set_config('lock_timeout', '1s', false)")
-                pg.query(connection, f"DROP INDEX CONCURRENTLY {index}")
-                self._log.info("index.removed", index=index, on=state.table, reason="its build failed")
-        except (psycopg2.Error, JobError):
-            self._log.warning(
-                "index.invalid",
-                index=index,
-                hint="left by the build that failed; the next run drops it and builds it anew",
-            )
 
     def savepoint(self, connection: Any, name: str, back: bool) -> None:
         """A savepoint is set, or gone back to."""
