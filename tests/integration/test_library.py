@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tests.projectkit import make_project, sql
 def test_migrate_and_rollback_return_reports(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A program migrates with one call, and nothing is printed that its own logging does not print."""
+    """A program migrates with one call; nothing is printed but by its own logging, its collector is as before."""
     project = make_project(tmp_path, [sql("CREATE TABLE a (id int)"), sql("CREATE TABLE b (id int)")])
     monkeypatch.chdir(project)
     monkeypatch.setenv("DATABASE_URL", database.url)
@@ -27,7 +28,9 @@ def test_migrate_and_rollback_return_reports(
             return lambda event, **fields: events.append(event)
 
     settings = Settings(database_url=database.url)
+    collector = gc.get_threshold(), gc.get_freeze_count(), gc.isenabled()
     report = alembic_job.migrate(settings, log=Log())
+    assert (gc.get_threshold(), gc.get_freeze_count(), gc.isenabled()) == collector
     assert (report.outcome, report.applied, report.target) == ("done", ("r1", "r2"), ("r2",))
     assert alembic_job.rollback(settings, log=Log()).reverted == ("r2",)
     assert events.count("revision.applied") == 2
