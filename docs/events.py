@@ -15,8 +15,15 @@ SOURCE = Path(alembic_job.__file__).parent
 LEVELS = ("debug", "info", "warning", "error")
 # What an event means to its reader. An event that is not here fails the tests, and so does a line here without event.
 MEANINGS = {
-    "backup.finished": "The dump is written, was read back to its last byte, and has its final name.",
+    "backup.damaged": "A backup is not what its manifest says, or cannot be read: do not rely on it.",
+    "backup.draft_removed": "What a killed run had left of a dump was removed; nobody had written to it for a day.",
+    "backup.expired": "`backup prune` without `--dry-run` would remove this backup.",
+    "backup.finished": "The dump is written, was proven, and has its final name and its manifest.",
+    "backup.not_removed": "A backup that may go could not be removed; the new one is there all the same.",
+    "backup.progress": "How much pg_dump has written so far.",
+    "backup.removed": "A backup that MIGRATE_BACKUP_KEEP and MIGRATE_BACKUP_KEEP_FOR do not keep was removed.",
     "backup.started": "pg_dump begins.",
+    "backup.verified": "A backup has its hash, was read back to its last byte, and holds the rows it should.",
     "blocker.ended": "A session in the way was ended, as MIGRATE_TERMINATE_BLOCKERS says.",
     "blocker.not_ended": "A session in the way was to be ended, but this role may not.",
     "command.finished": "The command of MIGRATE_BEFORE or MIGRATE_AFTER ended with 0.",
@@ -56,6 +63,16 @@ MEANINGS = {
     "password_command.output": "A line that MIGRATE_PASSWORD_COMMAND wrote to stderr, without the password.",
     "pooler.session_mode": "The address is a pooler's that keeps sessions; the run goes on through it.",
     "project.directory_changed": "script_location is relative to the ini file's folder; the job works from there.",
+    "restore.finished": "The backup is restored and verified: `database` is where its data is now.",
+    "restore.not_removed": "The new database of a restore that failed could not be dropped; the hint is how.",
+    "restore.planned": "What a restore is going to do, or would do with `--yes`.",
+    "restore.progress": "How large the new database is by now, while pg_restore works.",
+    "restore.setting_skipped": "The new database does not get a property of the old one, such as its owner or a "
+    "setting: this role may not give it. `sql` would.",
+    "restore.started": "The new database is made, and pg_restore begins.",
+    "restore.swapped": "The restored database has taken the place of the old one, which is called `before` now; for "
+    "`downtime_seconds` nobody could connect.",
+    "restore.verified": "Each table of the new database holds as many rows as were backed up.",
     "revision.applied": "A revision was upgraded to; `committed` if it can no longer be rolled back.",
     "revision.applying": "The upgrade of a revision begins.",
     "revision.not_resumed": "What an earlier run had committed of this revision is gone: nothing of it is passed over.",

@@ -141,6 +141,11 @@ def _commands(names: Iterable[str]) -> str:
 
 
 def _command(name: str, command: click.Command) -> str:
+    below = command.commands if isinstance(command, click.Group) else {}
+    return "\n\n".join([_one(name, command), *(_one(f"{name} {word}", each) for word, each in below.items())])
+
+
+def _one(name: str, command: click.Command) -> str:
     context = click.Context(command)
     arguments = "".join(f" {p.make_metavar(context)}" for p in command.params if isinstance(p, click.Argument))
     own = [param for param in command.params if isinstance(param, click.Option) and not _is_shared(param)]

@@ -142,7 +142,7 @@ def test_a_backup_before_the_first_change(database: Database, project: Path, tmp
     env = backup_env(database, tmp_path / "backups")
     result = run_job("migrate", cwd=project, url=database.url, env=env)
     [event] = result.events("backup.finished")
-    [dump] = (tmp_path / "backups").iterdir()
+    [dump] = (tmp_path / "backups").glob("*.dump")
     assert event["path"] == str(dump) and event["bytes"] == dump.stat().st_size and event["tables"] == 1
     assert dump.stat().st_mode & 0o077 == 0
     target = Database(database.server, f"{database.name}_restored")
@@ -151,7 +151,7 @@ def test_a_backup_before_the_first_change(database: Database, project: Path, tmp
     assert target.query("SELECT count(*) FROM precious") == [(1000,)]
     assert tables(target) == "", "taken before the first change"
     run_job("migrate", cwd=project, url=database.url, env=env)
-    assert len(list((tmp_path / "backups").iterdir())) == 1
+    assert len(list((tmp_path / "backups").iterdir())) == 2, "the dump and its manifest"
 
 
 def test_backup_by_hand_and_off(database: Database, project: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from docs import events, generate
@@ -104,7 +105,10 @@ def check_command(words: list[str], where: str) -> None:
     if not words or not re.fullmatch(r"[a-z][a-z-]*", words[0]):
         return  # an image's name before a folder, an owner's name before a run's id
     assert words[0] in cli.commands, where
-    known = {option for parameter in cli.commands[words[0]].params for option in parameter.opts} | {"--help"}
+    command = cli.commands[words[0]]
+    below = command.commands if isinstance(command, click.Group) else {}
+    chain = [command, *(below[word] for word in words[1:] if word in below)]
+    known = {option for each in chain for parameter in each.params for option in parameter.opts} | {"--help"}
     given = {word.partition("=")[0] for word in words[1:] if re.fullmatch(r"--?[a-z][a-z-]*(=.*)?", word)}
     assert given <= known, where
 

@@ -117,6 +117,9 @@ becomes words as of a shell. Kubernetes takes $(X) for a reference and $$ for $,
 {{- $_ := set $settings "backup" $values.backup.mode -}}
 {{- if $values.backup.existingClaim -}}
 {{- $_ := set $settings "backupUrl" $values.backup.mountPath -}}
+{{- range $name := list "verify" "jobs" "compress" "keep" "keepFor" -}}
+{{- $_ := set $settings (printf "backup%s" (title $name)) (get $values.backup $name) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- range $name, $value := $settings -}}

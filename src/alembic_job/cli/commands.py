@@ -14,7 +14,17 @@ from alembic_job import __version__
 from alembic_job.cli import options
 from alembic_job.errors import JobError, Refused, UsageError
 
-JOB_COMMANDS = ("migrate", "upgrade", "rollback", "downgrade", "backup", "wait-for-db", "wait-for-migrations")
+JOB_COMMANDS = (
+    "migrate",
+    "upgrade",
+    "rollback",
+    "downgrade",
+    "backup",
+    "restore",
+    "verify",
+    "wait-for-db",
+    "wait-for-migrations",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -127,6 +137,14 @@ def downgrade(context: click.Context, /, revision: str, yes: bool, no_backup: bo
     _rollback("downgrade", context, revision, yes, not no_backup, given)
 
 
+@cli.command()
+@options.job("to")
+@click.pass_context
+def verify(context: click.Context, /, **given: Any) -> None:
+    """Check that the database is at head and no index is INVALID; nothing is changed."""
+    _job("verify", context, given, _late("pipeline.verifying.verify"))
+
+
 @cli.command("wait-for-db")
 @options.job("to")
 @click.pass_context
@@ -147,12 +165,70 @@ def wait_for_migrations(context: click.Context, /, timeout: str | None, **given:
     _job("wait-for-migrations", context, given, _late("pipeline.waiting.wait_for_migrations"))
 
 
-@cli.command()
+@cli.group(invoke_without_command=True)
 @options.job("to")
 @click.pass_context
 def backup(context: click.Context, /, **given: Any) -> None:
-    """Take a proven backup now."""
-    _job("backup", context, given, _late("pipeline.other.backup"))
+    """Take a proven backup now; or list, verify and prune those there are."""
+    if context.invoked_subcommand is None:
+        _job("backup", context, given, _late("pipeline.backups.backup"))
+
+
+@backup.command("list")
+@click.option("--json", "as_json", is_flag=True, help="a JSON array")
+@options.some("backup_url")
+@click.pass_context
+def backup_list(context: click.Context, /, as_json: bool, **given: Any) -> None:
+    """The backups in MIGRATE_BACKUP_URL, the oldest first."""
+    listed = _late("pipeline.backups.listed")
+    _ask(context, _with_outer(context, given), lambda settings, log: str(listed(settings, log, as_json)))
+
+
+@backup.command("verify")
+@click.argument("name", required=False)
+@click.option("--all", "every", is_flag=True, help="every backup in the folder")
+@options.some("backup_url", "pg_bindir", "log_format", "log_level", "deadline", "termination_log")
+@click.pass_context
+def backup_verify(context: click.Context, /, name: str | None, every: bool, **given: Any) -> None:
+    """Read a backup back to its last byte: the newest, or the one whose name begins with NAME."""
+    if name and every:
+        raise click.UsageError("NAME and --all exclude each other")
+    function = partial(_late("pipeline.backups.verify"), name=name, every=every)
+    _job("backup", context, _with_outer(context, given), function)
+
+
+@backup.command("prune")
+@click.option("--dry-run", is_flag=True, help="only say which would go")
+@options.some("backup_url", "backup_keep", "backup_keep_for", "log_format", "log_level", "termination_log")
+@click.pass_context
+def backup_prune(context: click.Context, /, dry_run: bool, **given: Any) -> None:
+    """Remove the backups that --backup-keep and --backup-keep-for do not keep."""
+    function = partial(_late("pipeline.backups.prune"), dry_run=dry_run)
+    _job("backup", context, _with_outer(context, given), function)
+
+
+def _with_outer(context: click.Context, given: dict[str, Any]) -> dict[str, Any]:
+    """The options of a command below `backup`, with those that stand before its name."""
+    outer = context.parent.params if context.parent is not None else {}
+    return {**outer, **{name: value for name, value in given.items() if value not in (None, ())}}
+
+
+@cli.command()
+@click.argument("name", required=False)
+@click.option("--into", metavar="DATABASE", help="name of the new database  [default DATABASE_restored_TIME]")
+@click.option("--swap", is_flag=True, help="let it take the place of the database, which stays under a dated name")
+@click.option("--yes", is_flag=True, help="consent; without it the command only says what it would do")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, help="tables restored at the same time  [default 1]")
+@options.job("to")
+@click.pass_context
+def restore(
+    context: click.Context, /, name: str | None, into: str | None, swap: bool, yes: bool, jobs: int, **given: Any
+) -> None:
+    """Restore the newest backup, or the one whose name begins with NAME, into a new database."""
+    if swap and into is not None:
+        raise click.UsageError("--swap and --into exclude each other: the new database gets the old one's name")
+    function = partial(_late("pipeline.restoring.restore"), name=name, into=into, swap=swap, yes=yes, jobs=jobs)
+    _job("restore", context, given, function)
 
 
 def _ask(context: click.Context, given: dict[str, Any], question: Callable[..., str]) -> None:

@@ -33,6 +33,11 @@ def job(*without: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return lambda function: _settings(names, function)
 
 
+def some(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """These settings as options."""
+    return lambda function: _settings(list(names), function)
+
+
 def question(function: Callable[..., Any]) -> Callable[..., Any]:
     """The settings that a question needs, as options."""
     return _settings(list(_QUESTION_NAMES), function)

@@ -7,12 +7,14 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from alembic_job.dsn import Dsn
 from alembic_job.errors import SettingsError
 
+_PIECE = 1 << 20  # bytes
 _ENVIRONMENT = {
     "host": "PGHOST",
     "hostaddr": "PGHOSTADDR",
@@ -91,8 +93,13 @@ def _look(folder: Path) -> Programs | None:
     return Programs(folder, int(match[1])) if match else None
 
 
-def run(argv: list[str], dsn: Dsn | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs a program to its end with its output kept; it is killed if we are interrupted meanwhile."""
+def run(
+    argv: list[str], dsn: Dsn | None = None, tick: Callable[[], None] | None = None, every: float = 5.0
+) -> subprocess.CompletedProcess[str]:
+    """Runs a program to its end with its output kept; it is killed if we are interrupted meanwhile.
+
+    `tick` is called every so many seconds as long as it runs.
+    """
     process = subprocess.Popen(
         argv,
         env=environment(dsn) if dsn else None,
@@ -104,11 +111,39 @@ def run(argv: list[str], dsn: Dsn | None = None) -> subprocess.CompletedProcess[
         start_new_session=True,
     )
     try:
-        out, err = process.communicate()
+        while True:
+            try:
+                out, err = process.communicate(timeout=every if tick else None)
+                break
+            except subprocess.TimeoutExpired:
+                assert tick is not None
+                tick()
     except BaseException:
         end(process)
         raise
     return subprocess.CompletedProcess(argv, process.returncode, out, err)
+
+
+def read_out(argv: list[str], each: Callable[[bytes], None]) -> subprocess.CompletedProcess[str]:
+    """Runs a program to its end and hands on its output piece by piece; only what it says to stderr is kept."""
+    with tempfile.TemporaryFile() as complaints:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, start_new_session=True, bufsize=0
+        )
+        try:
+            assert process.stdout is not None
+            while piece := process.stdout.read(_PIECE):
+                each(piece)
+            process.wait()
+        except BaseException:
+            end(process)
+            raise
+        finally:
+            if process.stdout is not None:
+                process.stdout.close()
+        complaints.seek(0)
+        said = complaints.read().decode(errors="backslashreplace")
+    return subprocess.CompletedProcess(argv, process.returncode, "", said)
 
 
 def end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:

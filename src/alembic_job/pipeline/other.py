@@ -1,4 +1,4 @@
-"""The job's smaller commands: wait-for-db, backup."""
+"""The job's smallest command: wait-for-db; and what it shares with the others that have no env.py to load."""
 
 from __future__ import annotations
 
@@ -24,24 +24,13 @@ def wait_for_db(settings: Settings, *, log: Log, watch: Watch, identity: Identit
     def work(dsn: Dsn) -> None:
         wait_for_primary(dsn, identity.application_name, settings.wait_timeout, settings.login_grace, log).close()
 
-    return _report("wait-for-db", settings, identity, watch, work)
+    return report_of("wait-for-db", settings, identity, watch, work)
 
 
-def backup(settings: Settings, *, log: Log, watch: Watch, identity: Identity, **_: Any) -> Report:
-    """Takes a proven backup now, whatever MIGRATE_BACKUP says. Needs MIGRATE_BACKUP_URL."""
-    from alembic_job.gateways import pg_dump
-
-    def work(dsn: Dsn) -> None:
-        url = settings.backup_url
-        if not url:
-            raise SettingsError("MIGRATE_BACKUP_URL is not set", hint="set it to the folder that backups go to")
-        wait_for_primary(dsn, identity.application_name, settings.wait_timeout, settings.login_grace, log).close()
-        pg_dump.dump(dsn, url, settings.pg_bindir, identity.run_id, log)
-
-    return _report("backup", settings, identity, watch, work)
-
-
-def _report(command: str, settings: Settings, identity: Identity, watch: Watch, work: Callable[[Dsn], None]) -> Report:
+def report_of(
+    command: str, settings: Settings, identity: Identity, watch: Watch, work: Callable[[Dsn], None]
+) -> Report:
+    """Runs `work` on the database that the settings name; what it raises carries the report."""
     report = Report(command, identity.run_id)
     with concluded(report, watch):
         work(database_of(settings))

@@ -52,6 +52,11 @@ class Settings:
     transaction: str
     backup: str
     backup_url: str | None
+    backup_verify: str
+    backup_jobs: int
+    backup_compress: str | None
+    backup_keep: int | None
+    backup_keep_for: float | None
     pg_bindir: str | None
     when_ahead: str
     new_database: str

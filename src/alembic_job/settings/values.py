@@ -61,6 +61,14 @@ def _leading(text: str, allowed: str) -> str:
     return text[: len(text) - len(text.lstrip(allowed))]
 
 
+def count(text: str) -> int:
+    """A whole number from 1 on."""
+    number = int(text) if text.strip().isascii() and text.strip().isdigit() and len(text) < 10 else 0
+    if number < 1:
+        raise ValueError("a whole number from 1 on")
+    return number
+
+
 def one_of(*words: str) -> Callable[[str], str]:
     """A parser that takes exactly these words, in any case."""
 

@@ -68,6 +68,11 @@ def verify(connection: Connection, changes: list[Change], touched: set[str], log
                 "or CREATE INDEX CONCURRENTLY it by hand",
             )
         log.warning("index.invalid", index=index.qualified, on=index.table, hint="left by somebody else; drop it")
+    warn_of_constraints(connection, log)
+
+
+def warn_of_constraints(connection: Connection, log: Log) -> None:
+    """Names the constraints that are NOT VALID: a legitimate state, on the way to one that is."""
     for [constraint] in query(connection, _NOT_VALIDATED):
         log.warning(
             "constraint.not_validated", constraint=constraint, hint="ALTER TABLE … VALIDATE CONSTRAINT, when it suits"

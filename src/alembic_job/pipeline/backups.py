@@ -1,0 +1,146 @@
+"""`backup` and what is done with backups by hand: list, verify, prune."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from alembic_job.dsn import Dsn
+from alembic_job.errors import BackupNotProven, SettingsError
+from alembic_job.gateways import backups as store
+from alembic_job.gateways.backups import Manifest
+from alembic_job.identity import Identity
+from alembic_job.logs.events import Log
+from alembic_job.model import Report
+from alembic_job.pipeline.failure import concluded
+from alembic_job.pipeline.other import report_of
+from alembic_job.settings import Settings
+from alembic_job.steps import backup as step
+from alembic_job.steps.wait import wait_for_primary
+from alembic_job.watch import Watch
+
+
+def backup(settings: Settings, *, log: Log, watch: Watch, identity: Identity, **_: Any) -> Report:
+    """Takes a proven backup now, whatever MIGRATE_BACKUP says. Needs MIGRATE_BACKUP_URL."""
+
+    def work(dsn: Dsn) -> None:
+        store.folder_of(settings.backup_url, make=True)
+        wait_for_primary(dsn, identity.application_name, settings.wait_timeout, settings.login_grace, log).close()
+        step.take(settings, dsn, identity.run_id, log)
+
+    return report_of("backup", settings, identity, watch, work)
+
+
+def prune(settings: Settings, *, log: Log, watch: Watch, identity: Identity, dry_run: bool, **_: Any) -> Report:
+    """Removes the backups that no rule keeps, of all databases in the folder; a `dry_run` only names them."""
+    report = Report("backup prune", identity.run_id)
+    with concluded(report, watch):
+        if settings.backup_keep is None and settings.backup_keep_for is None:
+            raise SettingsError(
+                "neither MIGRATE_BACKUP_KEEP nor MIGRATE_BACKUP_KEEP_FOR is set, so every backup stays",
+                hint="say what is to stay, such as --backup-keep 10 --backup-keep-for 30d",
+            )
+        gone = step.prune(settings, store.backups(store.folder_of(settings.backup_url)), log, dry_run=dry_run)
+        report.fields |= {"expired": [each.name for each in gone], "dry_run": dry_run}
+    return report
+
+
+def verify(
+    settings: Settings, *, log: Log, watch: Watch, identity: Identity, name: str | None, every: bool, **_: Any
+) -> Report:
+    """Reads the newest backup, one of that name or every one back: its hash, its last byte, the rows of its tables.
+
+    Ends with 25 if one of them is not what its manifest says.
+    """
+    report = Report("backup verify", identity.run_id)
+    with concluded(report, watch):
+        folder = store.folder_of(settings.backup_url)
+        found = store.backups(folder)
+        chosen = found if every else [choose(folder, found, name)]
+        failed = []
+        for manifest in chosen:
+            watch.check()
+            if problem := _problem(settings, folder, manifest):
+                failed.append(manifest.name)
+                log.error("backup.damaged", backup=manifest.name, taken_at=manifest.taken_at, reason=problem)
+            else:
+                log.info("backup.verified", taken_at=manifest.taken_at, **store.as_fields(manifest))
+        if failed:
+            raise BackupNotProven(
+                f"{', '.join(failed)} cannot be relied on",
+                hint="take a new one with `alembic-job backup`, and look after the disk that these are on",
+            )
+    return report
+
+
+def _problem(settings: Settings, folder: Path, manifest: Manifest) -> str | None:
+    """What is wrong with a backup. Raises `SettingsError` where there are no programs to tell."""
+    from alembic_job.gateways import pg_dump, programs
+
+    archive = folder / manifest.name
+    try:
+        if not archive.exists():
+            return "its archive is gone"
+        if store.sha256_of(archive) != manifest.sha256:
+            return "its archive is not what it was: the hash differs"
+        rows = pg_dump.read_back(programs.find_programs(settings.pg_bindir, manifest.client_major), archive)
+    except OSError as error:
+        return f"its archive cannot be read: {error.strerror}"
+    except BackupNotProven as error:
+        return str(error)
+    return "; ".join(pg_dump.differences(manifest.tables, rows)[:20]) or None
+
+
+def choose(folder: Path, found: list[Manifest], name: str | None, database: str | None = None) -> Manifest:
+    """The backup of that name, or whose name alone begins so; without one the newest, of that database if given.
+
+    Raises `SettingsError` that says what there is.
+    """
+    if name is None:
+        mine = [each for each in found if database is None or each.database == database]
+    else:
+        mine = [each for each in found if each.name == name] or [each for each in found if each.name.startswith(name)]
+    if len(mine) == 1 or (mine and name is None):
+        return mine[-1]
+    called = f" called {name}" if name else f" of the database {database}" if database else ""
+    what = f"there are {len(mine)} backups{called}…" if mine else f"there is no backup{called}"
+    there = ", ".join(each.name for each in (mine or found)[-5:]) or "none at all"
+    raise SettingsError(f"{what} in {folder}", hint=f"the newest there: {there}")
+
+
+def listed(settings: Settings, _log: Log, as_json: bool) -> str:
+    """The backups in the folder, the oldest first, as a table for people or as JSON."""
+    folder = store.folder_of(settings.backup_url)
+    found = store.backups(folder)
+    if as_json:
+        rows = [{"taken_at": each.taken_at, **store.as_fields(each), "path": str(folder / each.name)} for each in found]
+        return json.dumps(rows, indent=2, ensure_ascii=False)
+    if not found:
+        return f"no backups in {folder}"
+    rows_of_text = [("TAKEN AT", "DATABASE", "REVISION", "SIZE", "TABLES", "PROVEN", "NAME")]
+    rows_of_text += [
+        (
+            each.taken_at[:19] + "Z",
+            each.database,
+            each.revision,
+            _sized(each.size),
+            str(len(each.tables)),
+            each.verified,
+            each.name,
+        )
+        for each in found
+    ]
+    widths = [max(len(row[column]) for row in rows_of_text) for column in range(len(rows_of_text[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows_of_text
+    )
+
+
+def _sized(size: float) -> str:
+    """`913 B`, `1.4 MiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
