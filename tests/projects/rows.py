@@ -103,7 +103,7 @@ URLS = [
     Tree("environ_engine", down=None, thorough=True),
     Tree("heroku_url_in_project", folder="environ_engine", url="@POSTGRES@", down=None, thorough=True),
     Tree("heroku_url", url="@POSTGRES@", bare_url="@URL@", down=None, thorough=True),
-    Tree("pydantic_settings", url=None, env=_SHOP_SETTINGS, down=None),
+    Tree("pydantic_settings", url=None, env=_SHOP_SETTINGS, down=None, thorough=True),
     Tree(
         "pydantic_settings_and_database_url", folder="pydantic_settings", env=_SHOP_SETTINGS, down=None, thorough=True
     ),
@@ -261,7 +261,7 @@ LOCATIONS = [
     ),
     Tree("x_and_tag", options=("-x", "schema=store", "-x", "flag", "-x", "equation=a=b"), tag="release 1.4"),
     replace(_FLASK, name="flask_app", env={"FLASK_APP": "blog"}, options=_FLASK_INI),
-    replace(_FLASK, name="flask_wsgi", url=None, env={"BLOG_DATABASE": "@POSTGRES@"}, down=None),
+    replace(_FLASK, name="flask_wsgi", url=None, env={"BLOG_DATABASE": "@POSTGRES@"}, down=None, thorough=True),
     replace(
         _FLASK,
         name="flask_factory",
@@ -305,7 +305,7 @@ OUTPUT = [
 
 ENVIRONMENTS = [
     Tree("name_guard", down=None, thorough=True),
-    Tree("cmd_opts", options=("-x", "loud=1")),
+    Tree("cmd_opts", options=("-x", "loud=1"), thorough=True),
     Tree("context_questions", down=None, thorough=True),
     Tree("keyword_arguments", on=_OWN, applied=("w1", "w2"), thorough=True),
     Tree("downgrade_raises", on=_OWN, applied=("d1", "d2", "d3"), down=None),

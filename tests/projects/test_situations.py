@@ -155,7 +155,14 @@ def test_the_project_migrates_another_database(tmp_path: Path, new_database: New
     assert succeeded(project, project.migrate()).finished["applied"] == list(STOCK)
 
 
-@pytest.mark.parametrize("name", ["version_table_computed", "two_bases", "flask_app", "flask_wsgi", "async_asyncpg"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "version_table_computed",
+        "flask_app",
+        *(pytest.param(name, marks=pytest.mark.thorough) for name in ("two_bases", "flask_wsgi", "async_asyncpg")),
+    ],
+)
 def test_questions_answer_as_bare_alembic(name: str, tmp_path: Path, new_database: NewDatabase) -> None:
     """`current` and `heads` name the revisions that bare Alembic names; stdout is the answer alone."""
     ours = Project(BY_NAME[name], tmp_path / "ours", new_database)
