@@ -130,9 +130,12 @@ def backend_crash(attempt: Attempt, number: int) -> None:
     _lost(attempt, runner, time.monotonic(), number)
 
 
-def _lost(attempt: Attempt, runner: Runner, since: float, number: int) -> None:
-    """After all connections were lost at once: the run ends (or had not begun), nothing of it is left."""
-    code = attempt.expect_ended(runner, *LOST)
+def _lost(attempt: Attempt, runner: Runner, since: float, number: int, *codes: int) -> None:
+    """After all connections were lost at once: the run ends (or had not begun), nothing of it is left.
+
+    `codes` are those that it may end with besides the ones for a lost server.
+    """
+    code = attempt.expect_ended(runner, *LOST, *codes)
     attempt.expect_quiet(GIVES_UP_WITHIN, max(since, time.monotonic()), "after the server's crash")
     if code:
         _boundary(attempt, runner)
@@ -275,7 +278,10 @@ def full_tablespace(attempt: Attempt, number: int) -> None:
 
 
 def full_wal(attempt: Attempt, number: int) -> None:
-    """No room for the write-ahead log: the server panics, and recovers once there is."""
+    """No room for the write-ahead log: the server panics, and recovers once there is.
+
+    Or it says so as an error, where the next segment was not yet needed for sure.
+    """
     server = attempt.database.server
     moment = attempt.moment()
     runner = attempt.start()
@@ -292,7 +298,7 @@ def full_wal(attempt: Attempt, number: int) -> None:
         runner.wait_for(lambda: False, 3)
     attempt.stage.disk.free()
     revive(server)
-    _lost(attempt, runner, time.monotonic(), number)
+    _lost(attempt, runner, time.monotonic(), number, 23)
 
 
 # Many runners.

@@ -57,7 +57,9 @@ def survives(stage: Stage, course: Course, fault: str, number: int) -> None:
         pytest.skip(result.impossible)
 
 
-@pytest.mark.parametrize("kind", QUICK)
+@pytest.mark.parametrize(
+    "kind", ["plain", pytest.param("autocommit-block", marks=pytest.mark.thorough), "concurrently"]
+)
 def test_migrations_survive(stage: Stage, course: Callable[[str], Course], kind: str) -> None:
     """Killed or cut off at seeded moments: at a boundary, nothing left behind, and the next run completes."""
     for fault, number in QUICK[kind]:

@@ -135,7 +135,7 @@ def test_statements_of_others_can_be_kept_out_of_the_log(tables: Database, tmp_p
     ("upgrade", "blocker", "env"),
     [
         pytest.param(BOTH, "SELECT FROM orders", ENV, id="two tables", marks=pytest.mark.thorough),
-        pytest.param(BOTH, "SELECT FROM orders", ASYNC_ENV, id="two tables, async"),
+        pytest.param(BOTH, "SELECT FROM orders", ASYNC_ENV, id="two tables, async", marks=pytest.mark.thorough),
         pytest.param(BOTH, "SELECT FROM orders", OWN_TRANSACTION, id="two tables, transaction of env.py's"),
         pytest.param(
             sql("UPDATE users SET n = 1") + "\n" + ADD,

@@ -108,7 +108,7 @@ URLS = [
         "pydantic_settings_and_database_url", folder="pydantic_settings", env=_SHOP_SETTINGS, down=None, thorough=True
     ),
     Tree("dotenv", url=None, down=None, thorough=True),
-    Tree("own_variable", url=None, env={"SHOP_DSN": "@PSYCOPG2@"}),
+    Tree("own_variable", url=None, env={"SHOP_DSN": "@PSYCOPG2@"}, thorough=True),
     Tree(
         "own_variable_and_database_url", folder="own_variable", env={"SHOP_DSN": "@PSYCOPG@"}, down=None, thorough=True
     ),

@@ -56,6 +56,7 @@ def test_two_services_share_a_database(tmp_path: Path, new_database: NewDatabase
     assert project_rows(front, "public.alembic_version_back") == ["(0002)"]
 
 
+@pytest.mark.thorough
 def test_two_sections_share_a_database(tmp_path: Path, new_database: NewDatabase) -> None:
     """Two sections of one ini, chosen with -n, after the command or by MIGRATE_SECTION."""
     tree = replace(BY_NAME["section"], options=())
@@ -158,9 +159,11 @@ def test_the_project_migrates_another_database(tmp_path: Path, new_database: New
 @pytest.mark.parametrize(
     "name",
     [
-        "version_table_computed",
         "flask_app",
-        *(pytest.param(name, marks=pytest.mark.thorough) for name in ("two_bases", "flask_wsgi", "async_asyncpg")),
+        *(
+            pytest.param(name, marks=pytest.mark.thorough)
+            for name in ("version_table_computed", "two_bases", "flask_wsgi", "async_asyncpg")
+        ),
     ],
 )
 def test_questions_answer_as_bare_alembic(name: str, tmp_path: Path, new_database: NewDatabase) -> None:
