@@ -7,14 +7,16 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from alembic_job.dsn import Dsn
 from alembic_job.errors import SettingsError
 
 _PIECE = 1 << 20  # bytes
+_PIECES = 16  # of what a program says
 _ENVIRONMENT = {
     "host": "PGHOST",
     "hostaddr": "PGHOSTADDR",
@@ -125,25 +127,41 @@ def run(
 
 
 def read_out(argv: list[str], each: Callable[[bytes], None]) -> subprocess.CompletedProcess[str]:
-    """Runs a program to its end and hands on its output piece by piece; only what it says to stderr is kept."""
-    with tempfile.TemporaryFile() as complaints:
-        process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, start_new_session=True, bufsize=0
-        )
-        try:
-            assert process.stdout is not None
-            while piece := process.stdout.read(_PIECE):
-                each(piece)
-            process.wait()
-        except BaseException:
-            end(process)
-            raise
-        finally:
-            if process.stdout is not None:
-                process.stdout.close()
-        complaints.seek(0)
-        said = complaints.read().decode(errors="backslashreplace")
-    return subprocess.CompletedProcess(argv, process.returncode, "", said)
+    """Runs a program to its end and hands on its output piece by piece; only what it says to stderr is kept.
+
+    A thread reads that: a file would need a folder that can be written to, which a container may lack.
+    """
+    process = subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        bufsize=0,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    said: list[bytes] = []
+    listener = threading.Thread(target=_keep_last, args=(process.stderr, said), daemon=True)
+    listener.start()
+    try:
+        while piece := process.stdout.read(_PIECE):
+            each(piece)
+        process.wait()
+    except BaseException:
+        end(process)
+        raise
+    finally:
+        listener.join(timeout=5)
+        process.stdout.close()
+        process.stderr.close()
+    return subprocess.CompletedProcess(argv, process.returncode, "", b"".join(said).decode(errors="backslashreplace"))
+
+
+def _keep_last(stream: IO[bytes], kept: list[bytes]) -> None:
+    """Reads a stream to its end, and keeps the last pieces of it."""
+    while piece := stream.read(4096):
+        kept.append(piece)
+        del kept[:-_PIECES]
 
 
 def end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
