@@ -136,7 +136,7 @@ def test_backup_before_the_change(engine: Engine, job: Job, postgres: Postgres, 
     done = job.run(options=required)
     assert done.code == 0, done.out + done.err
     assert len(done.events("backup.finished")) == 1
-    [dump] = open_folder.iterdir()
+    [dump] = open_folder.glob("*.dump")
     copy = new_database(postgres)
     variables = ("--env", f"TARGET_URL={copy.url}", "--network", postgres.network)
     where = ("--rm", "--user", "0", "--volume", f"{dump}:/tmp/backup.dump", "--workdir", "/tmp", *variables)
@@ -144,7 +144,7 @@ def test_backup_before_the_change(engine: Engine, job: Job, postgres: Postgres, 
     assert copy.revision == before
     assert copy.psql("SELECT name FROM users") == "Ada"
     assert job.run(options=required).finished["applied"] == []
-    assert [dump] == list(open_folder.iterdir())
+    assert [dump] == list(open_folder.glob("*.dump"))
 
 
 def test_backup_that_cannot_be_written_changes_nothing(job: Job, open_folder: Path) -> None:
