@@ -133,7 +133,7 @@ URLS = [
         down=None,
         thorough=True,
     ),
-    Tree("odd_password", url=_ODD_URL, setup=_ODD_ROLE, down=None),
+    Tree("odd_password", url=_ODD_URL, setup=_ODD_ROLE, down=None, thorough=True),
     Tree("odd_password_in_project", folder="environ_url", url=_ODD_URL, setup=_ODD_ROLE, down=None, thorough=True),
     Tree("poor_role", url="postgresql://poor:poor@@HOST@:@PORT@/@DATABASE@", setup=_POOR_ROLE, thorough=True),
     Tree(
@@ -148,6 +148,7 @@ URLS = [
         url="postgresql://postgres:@PASSWORD@@@HOST@:1,@HOST@:@PORT@/@DATABASE@?target_session_attrs=read-write",
         bare_url="postgresql://postgres:@PASSWORD@@/@DATABASE@?host=@HOST@:1&host=@HOST@:@PORT@",
         down=None,
+        thorough=True,
     ),
     Tree(
         "several_hosts_in_project",
@@ -196,7 +197,7 @@ DRIVERS = [
         thorough=True,
     ),
     Tree("async_ini_driver", on=("_env", "_versions", "async"), down=None, thorough=True),
-    Tree("async_thread", down=None),
+    Tree("async_thread", down=None, thorough=True),
     Tree("async_attributes", down=None, thorough=True),
 ]
 
@@ -222,6 +223,7 @@ BRANCHES = [
         applied=("a100000000s1", "a100000000s2", "b100000000b1", "b100000000b2"),
         target="heads",
         down="b100000000b1",
+        thorough=True,
     ),
     Tree(
         "two_bases_by_label",
@@ -245,7 +247,12 @@ VERSION_TABLES = [
 
 LOCATIONS = [
     Tree(
-        "several_locations", on=_OWN, applied=("core_1", "mail_1", "audit_1", "core_2"), target="heads", down="core_1"
+        "several_locations",
+        on=_OWN,
+        applied=("core_1", "mail_1", "audit_1", "core_2"),
+        target="heads",
+        down="core_1",
+        thorough=True,
     ),
     Tree("recursive_locations", on=_OWN, applied=("r1", "r2", "r3"), down=None, thorough=True),
     Tree("pyproject", on=(), applied=("p1", "p2")),
@@ -259,7 +266,12 @@ LOCATIONS = [
         down=None,
         thorough=True,
     ),
-    Tree("x_and_tag", options=("-x", "schema=store", "-x", "flag", "-x", "equation=a=b"), tag="release 1.4"),
+    Tree(
+        "x_and_tag",
+        options=("-x", "schema=store", "-x", "flag", "-x", "equation=a=b"),
+        tag="release 1.4",
+        thorough=True,
+    ),
     replace(_FLASK, name="flask_app", env={"FLASK_APP": "blog"}, options=_FLASK_INI),
     replace(_FLASK, name="flask_wsgi", url=None, env={"BLOG_DATABASE": "@POSTGRES@"}, down=None, thorough=True),
     replace(
@@ -308,7 +320,7 @@ ENVIRONMENTS = [
     Tree("cmd_opts", options=("-x", "loud=1"), thorough=True),
     Tree("context_questions", down=None, thorough=True),
     Tree("keyword_arguments", on=_OWN, applied=("w1", "w2"), thorough=True),
-    Tree("downgrade_raises", on=_OWN, applied=("d1", "d2", "d3"), down=None),
+    Tree("downgrade_raises", on=_OWN, applied=("d1", "d2", "d3"), down=None, thorough=True),
     Tree("downgrade_acts", on=_OWN, applied=("g1", "g2", "g3"), thorough=True),
     Tree("configure_options", on=(), applied=("v1", "v2"), thorough=True),
     Tree("app_creates_tables", down=None, thorough=True),
@@ -325,7 +337,7 @@ TRANSACTIONS = [
     Tree("concurrently", applied=(*STOCK, "ca01", "ca02")),
     Tree("autocommit_engine", down=None, thorough=True),
     Tree("serializable", down=None, thorough=True),
-    Tree("own_lock", down=None),
+    Tree("own_lock", down=None, thorough=True),
     Tree("own_lock_same_connection", thorough=True),
     Tree("own_timeouts", on=(), applied=("o1",), thorough=True),
     Tree("lock_version_table", setup=_VERSION_TABLE.format(width=32), thorough=True),
