@@ -13,9 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psycopg2
-
 from alembic_job.gateways.embedded import Server
+from bench.database import query
 
 _TABLES = 8  # equal ones, so that two jobs have something to share
 _ROW = 250  # bytes, about
@@ -40,15 +39,15 @@ def main() -> int:
 def _made(server: Server, megabytes: int) -> str:
     """A database of about that size: half of each row compresses well, half not at all."""
     with_rows = megabytes * 1_000_000 // _ROW // _TABLES
-    _execute(server.url(), "CREATE DATABASE big")
+    query(server.url(), "CREATE DATABASE big")
     url = server.url("big")
     for number in range(_TABLES):
-        _execute(
+        query(
             url,
             f"CREATE TABLE t{number} AS SELECT n AS id, encode(sha512(n::text::bytea), 'base64') AS noise,"
             f" repeat('the same ', 10) AS text FROM generate_series(1, {with_rows}) n",
         )
-    _execute(url, "VACUUM ANALYZE")
+    query(url, "VACUUM ANALYZE")
     return url
 
 
@@ -112,16 +111,6 @@ def _clear(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink()
-
-
-def _execute(url: str, statement: str) -> None:
-    connection = psycopg2.connect(url)
-    try:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(statement)
-    finally:
-        connection.close()
 
 
 def _options() -> argparse.Namespace:

@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psycopg2
 from tests.projects.generated import write_project
 
 from alembic_job.gateways.embedded import Server
+from bench.database import query
 from bench.figures import Cost
 
 _BIN = Path(sys.executable).parent
@@ -72,18 +72,12 @@ class Field:
 
     def renew(self) -> None:
         """Makes the database anew, empty."""
-        self._execute(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
-        self._execute(f"CREATE DATABASE {self.name}")
-        self._execute("CHECKPOINT")  # what came before is not to be paid by what comes next
-
-    def _execute(self, statement: str) -> None:
-        connection = psycopg2.connect(self._server.url())
-        try:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute(statement)
-        finally:
-            connection.close()
+        query(
+            self._server.url(),
+            f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)",
+            f"CREATE DATABASE {self.name}",
+            "CHECKPOINT",  # what came before is not to be paid by what comes next
+        )
 
 
 def _replaced(text: str, old: str, new: str) -> str:

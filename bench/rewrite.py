@@ -7,16 +7,16 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import psycopg2
 from tests.conftest import roomy_memory
 from tests.projectkit import make_project, sql
 
 from alembic_job.gateways.embedded import Server
 from bench.cases import VERSION
+from bench.database import query
 from bench.load import CLIENTS, Application, Query, Span
 from bench.runners import BARE, JOB, TIMEOUT, Contender, Run, said
 
@@ -165,7 +165,7 @@ def _played(server: Server, step: Step) -> Iterator[str]:
 def _play(server: Server, step: Step) -> Found:
     with _copy(server, step.template) as url, tempfile.TemporaryDirectory(prefix="alembic-job-bench-") as root:
         project = make_project(Path(root) / "project", ["pass", *step.revisions])
-        before = _query(url, _STATE)
+        before = query(url, _STATE)
         application = Application(url, _QUERIES) if step.load else None
         queries: list[Query] = []
         if application:
@@ -179,13 +179,13 @@ def _play(server: Server, step: Step) -> Found:
         writes = sum(query.kind == "write" for query in queries) + (
             CLIENTS if step.load else 0
         )  # each warmed up with one
-        [[kind, total]] = _query(url, _RESULT)
+        [[kind, total]] = query(url, _RESULT)
         return Found(
             stall=Span(run.begun, run.ended).longest(queries) if step.load else None,
             took=run.ended - run.begun,
             codes=run.codes,
             said=said(run.output),
-            unchanged=_query(url, _STATE) == before,
+            unchanged=query(url, _STATE) == before,
             complete=kind == "bigint" and total == writes,
         )
 
@@ -200,7 +200,7 @@ _numbers = itertools.count(1)
 
 def _fill(server: Server, name: str, size: float) -> None:
     """A database from which each run gets a copy, with a table of so many bytes."""
-    _query(server.url(), f"CREATE DATABASE {name}")
+    query(server.url(), f"CREATE DATABASE {name}")
     fill = f"SELECT n AS id, 0 AS total, repeat('x', 900) AS note FROM generate_series(1, {int(size / _ROW)}) n"
     for statement in (
         *VERSION,
@@ -211,22 +211,15 @@ def _fill(server: Server, name: str, size: float) -> None:
         "VACUUM ANALYZE orders",
         "CHECKPOINT",
     ):
-        _query(server.url(name), statement)
+        query(server.url(name), statement)
 
 
 @contextmanager
 def _copy(server: Server, template: str) -> Iterator[str]:
     """A copy of that database: its URL."""
     name = f"rewrite_{next(_numbers)}"
-    _query(server.url(), f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    query(server.url(), f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
     try:
         yield server.url(name)
     finally:
-        _query(server.url(), f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _query(url: str, statement: str) -> list[Any]:
-    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
-        connection.autocommit = True
-        cursor.execute(statement)
-        return cursor.fetchall() if cursor.description else []
+        query(server.url(), f"DROP DATABASE {name} WITH (FORCE)")

@@ -26,6 +26,7 @@ from tests.conftest import roomy_memory
 from alembic_job.gateways.embedded import Server
 from bench import rewrite
 from bench.cases import CASES, VERSION, Case, Scene, queries, table
+from bench.database import query
 from bench.load import Application, Query, Span, Watch
 from bench.runners import CONTENDERS, JOB, Contender, Run, said
 
@@ -81,7 +82,7 @@ def play(server: Server, case: Case, contender: Contender, hold: float = 8.0, qu
     """One contender in one case, in a database of its own. `hold` of the blocker and `quiet` before it in seconds."""
     with _database(server) as name, tempfile.TemporaryDirectory(prefix="alembic-job-bench-") as root, ExitStack() as on:
         scene = Scene(server.url(name), Path(root), hold, server.bin)
-        _execute(scene.url, *VERSION, *table("elsewhere"), *case.setup)
+        query(scene.url, *VERSION, *table("elsewhere"), *case.setup)
         own = _own_time(scene.url, case.statements)
         watch = on.enter_context(Watch(scene.url))
         run = Run(contender, case.project(scene.folder), server.url(name, case.driver))
@@ -147,18 +148,11 @@ def _own_time(url: str, statements: tuple[str, ...]) -> float:
 def _database(server: Server) -> Iterator[str]:
     """A fresh database, and its name."""
     name = f"stall_{next(_numbers)}"
-    _execute(server.url(), f"CREATE DATABASE {name}")
+    query(server.url(), f"CREATE DATABASE {name}")
     try:
         yield name
     finally:
-        _execute(server.url(), f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _execute(url: str, *statements: str) -> None:
-    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
-        connection.autocommit = True
-        for statement in statements:
-            cursor.execute(statement)
+        query(server.url(), f"DROP DATABASE {name} WITH (FORCE)")
 
 
 # What is shown.

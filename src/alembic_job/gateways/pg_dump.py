@@ -56,14 +56,13 @@ class DumpOptions(NamedTuple):
     heartbeat: float = 5.0
 
 
-def dump(dsn: Dsn, url: str, options: DumpOptions, log: Log) -> Manifest:
-    """Dumps the database into the folder of `url` and proves it.
+def dump(dsn: Dsn, folder: Path, options: DumpOptions, log: Log) -> Manifest:
+    """Dumps the database into the folder and proves it.
 
     Written under a temporary name, checked by exit status, its list of tables against the catalog and, with
-    `verify=read`, a full read back; then renamed. Raises `SettingsError` (20: no usable program or place),
+    `verify=read`, a full read back; then renamed. Raises `SettingsError` (20: no usable program),
     `BackupNotWritten` (15), `BackupNotProven` (25) or `LoginFailed` (21); then nothing of it stays.
     """
-    folder = backups.folder_of(url, make=True)
     for name in backups.clear_drafts(folder):
         log.info("backup.draft_removed", path=str(folder / name))
     with closing(postgres.connect(dsn, "alembic-job backup")) as connection:

@@ -33,8 +33,9 @@ def take(settings: Settings, dsn: Dsn, run_id: str, log: Log) -> Manifest:
         image=settings.image,
         heartbeat=settings.heartbeat,
     )
-    taken = dump(dsn, str(folder), options, log)
-    prune(settings, [backup for backup in backups.backups(folder) if backup.database == taken.database], log)
+    taken = dump(dsn, folder, options, log)
+    if settings.backup_keep is not None or settings.backup_keep_for is not None:
+        prune(settings, [backup for backup in backups.backups(folder) if backup.database == taken.database], log)
     return taken
 
 
