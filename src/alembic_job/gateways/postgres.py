@@ -97,7 +97,7 @@ def sign(connection: Connection, image: str | None) -> None:
 
     class Signed(cursor):  # type: ignore[misc]
         def execute(self, sql: Any, arguments: Any = None) -> None:
-            super().execute(prefix + sql, arguments)
+            super().execute(prefix.encode() + sql if isinstance(sql, bytes) else prefix + sql, arguments)
 
     connection.cursor_factory = Signed
 

@@ -21,13 +21,6 @@ from alembic_job.gateways.postgres import query
 from alembic_job.model import VersionTable
 
 _TABLE = "unfinished"
-_COLUMNS = (
-    "identity text NOT NULL, version_table text NOT NULL, revision text NOT NULL, down boolean NOT NULL,"
-    " position int NOT NULL, digest text NOT NULL, statement text NOT NULL, builds text, rows int,"
-    " xid text, done boolean NOT NULL DEFAULT false, finished text, version_rows text NOT NULL,"
-    " run_id text NOT NULL, recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),"
-    " PRIMARY KEY (identity, version_table, revision, down, position)"
-)
 _KEPT_TEXT = 2000  # characters of a statement, for people
 _SECRET = re.compile(
     r"(PASSWORD\s+)(?:(?:E|U&)?'(?:[^'\\]|''|\\.)*'|\$(\w*)\$.*?\$\2\$)|(password\s*=\s*)[^\s']+",
@@ -62,6 +55,11 @@ def shown(statement: str) -> str:
     return flat if len(flat) <= _KEPT_TEXT else flat[: _KEPT_TEXT - 1] + "…"
 
 
+def spells_secret(statement: str) -> bool:
+    """True if the statement spells out a password, as CREATE ROLE may."""
+    return bool(_SECRET.search(statement))
+
+
 def digest(statement: str, parameters: Any) -> str:
     """Tells one statement from another. Binary values of drivers are known by what is in them, not by their address."""
     if isinstance(parameters, dict):
@@ -79,8 +77,8 @@ def _plain(value: Any) -> Any:
 
 
 def make(connection: Connection, schema: str) -> None:
-    """Makes schema and table where they are not. Raises `psycopg2.Error`, such as for lack of privileges."""
-    own_schema.make(connection, schema, _TABLE, _COLUMNS)
+    """Makes the job's schema where it is not. Raises `psycopg2.Error`, such as for lack of privileges."""
+    own_schema.make(connection, schema)
 
 
 def exists(connection: Connection, schema: str) -> bool:

@@ -16,10 +16,6 @@ from alembic_job.model import Change
 
 _KEPT = 100  # records; images and settings alternate, but old ones must not pile up
 _TABLE = "nothing_pending"
-_COLUMNS = (
-    "key text PRIMARY KEY, digest text NOT NULL, identity text NOT NULL, record text NOT NULL,"
-    " recorded_at timestamptz NOT NULL DEFAULT now()"
-)
 
 
 def record(
@@ -47,7 +43,7 @@ def record(
     ]
     text = json.dumps({"inputs": inputs._asdict(), "tables": tables})
     try:
-        own_schema.make(connection, schema, _TABLE, _COLUMNS)
+        own_schema.make(connection, schema)
         for key in keys:
             _write(connection, schema, key, digest, text, changes[0].table.database)
     except (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.ReadOnlySqlTransaction) as error:

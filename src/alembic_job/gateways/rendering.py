@@ -1,0 +1,243 @@
+"""What a revision's functions would execute, as SQL, without executing any of it.
+
+Alembic renders SQL by running the project's Python, which may do anything: a downgrade that opened its own engine has
+really dropped its table. So it runs in a forked child that has no way to any database (`seal`), with the project loaded
+as it is here. The child goes through the revisions while this process migrates, and is asked for each in turn.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import time
+import warnings
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from io import FileIO
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from alembic_job.gateways.unfinished import spells_secret
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import Script
+
+_PATIENCE = 10.0  # seconds for one revision; some downgrades would wait for something
+_OF_SERVER = ("server_version_info", "default_schema_name", "_backslash_escapes")
+_LONGEST = 900  # seconds until the kernel ends a child whose parent is gone
+
+
+class Statement(NamedTuple):
+    """One text of SQL; `alone` if it is executed outside of a transaction (an autocommit block)."""
+
+    sql: str
+    alone: bool = False
+
+
+class Rendered(NamedTuple):
+    """One of a revision's functions as SQL, or the `reason` why it cannot be had; `kind` of reason: `missing`,
+    `refuses` (NotImplementedError), `asks` (it needs the database), `fails`.
+    """
+
+    statements: tuple[Statement, ...] = ()
+    reason: str = ""
+    kind: str = ""
+
+    def as_json(self) -> list[Any]:
+        return [[list(statement) for statement in self.statements], self.reason, self.kind]
+
+    @classmethod
+    def of_json(cls, value: list[Any]) -> Rendered:
+        statements, reason, kind = value
+        return cls(tuple(Statement(*statement) for statement in statements), reason, kind)
+
+
+class Looked(NamedTuple):
+    """What the child found out of one revision; `up` only where it was asked for."""
+
+    revision: str
+    down: Rendered
+    up: Rendered
+    file_hash: str  # of the script; empty if it cannot be read
+    source: str
+
+
+class Renderer:
+    """Goes through revisions in a child, which lives until it is through, or `close` is called."""
+
+    def __init__(self, context: MigrationContext, scripts: Iterable[Script], arguments: dict[str, Any], *, up: bool):
+        """`arguments` are those that env.py gives to the revisions' functions; `up` renders upgrades, too."""
+        self._wanted = list(scripts)
+        self._found: dict[str, Looked] = {}
+        self._given: set[str] = set()
+        self._rest = b""
+        read, write = os.pipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # threads: the child takes none of their locks
+            self._child = os.fork()
+        if self._child == 0:
+            _child(write, context, self._wanted, arguments, up)
+        os.close(write)
+        os.set_blocking(read, False)
+        self._pipe: int | None = read
+
+    def upto(self, revision: str) -> Iterator[Looked]:
+        """All that is known by now and was not given out, this revision's among it: it is waited for."""
+        if revision in self._given:
+            return
+        end = time.monotonic() + _PATIENCE
+        while revision not in self._found and self._pipe is not None:
+            before = len(self._found)
+            self._receive(max(0.0, end - time.monotonic()))
+            if len(self._found) > before:
+                end = time.monotonic() + _PATIENCE
+            elif time.monotonic() >= end:
+                self.close()
+        if revision not in self._found:
+            self._found[revision] = _lost(revision)
+        found, self._found = self._found, {}
+        self._given.update(found)
+        yield from found.values()
+
+    def _receive(self, seconds: float) -> None:
+        assert self._pipe is not None
+        if not select.select([self._pipe], [], [], seconds)[0]:
+            return
+        data = os.read(self._pipe, 1 << 20)
+        if not data:
+            self.close()
+            return
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            revision, down, up, *others = json.loads(line)
+            self._found[revision] = Looked(revision, Rendered.of_json(down), Rendered.of_json(up), *others)
+
+    def close(self) -> None:
+        """Ends the child."""
+        if self._pipe is None:
+            return
+        os.close(self._pipe)
+        self._pipe = None
+        try:
+            os.kill(self._child, signal.SIGKILL)
+            os.waitpid(self._child, 0)
+        except (ProcessLookupError, ChildProcessError):
+            pass
+
+
+def _lost(revision: str) -> Looked:
+    reason = Rendered((), "it did not end in time, or ended the process, when its SQL was to be rendered", "fails")
+    return Looked(revision, reason, reason, "", "")
+
+
+def _child(
+    pipe: int, context: MigrationContext, scripts: list[Script], arguments: dict[str, Any], up: bool
+) -> NoReturn:
+    try:
+        import gc
+
+        gc.disable()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGALRM):
+            signal.signal(number, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        signal.alarm(_LONGEST)
+        from alembic_job.gateways.seal import seal
+
+        seal(pipe)
+        tape = Tape(context)
+        for script in scripts:
+            looked = _look(tape, script, arguments, up)
+            down_and_up = (looked.down.as_json(), looked.up.as_json())
+            text = json.dumps([looked.revision, *down_and_up, looked.file_hash, looked.source])
+            data = text.encode(errors="replace") + b"\n"
+            while data:
+                data = data[os.write(pipe, data) :]
+    finally:
+        os._exit(0)
+
+
+def _look(tape: Tape, script: Script, arguments: dict[str, Any], up: bool) -> Looked:
+    down = tape.record(getattr(script.module, "downgrade", None), arguments)
+    upgrade = tape.record(getattr(script.module, "upgrade", None), arguments) if up else Rendered()
+    return Looked(script.revision, down, upgrade, *read_script(script.path))
+
+
+def read_script(path: str) -> tuple[str, str]:
+    """Hash and text of a script; empty if it cannot be read, or is no text."""
+    try:
+        with FileIO(path) as file:
+            data = file.readall()
+        source = data.decode("utf-8-sig").replace("\0", "")
+    except (OSError, UnicodeDecodeError):
+        return "", ""
+    return hash_of(data), source
+
+
+def hash_of(data: bytes) -> str:
+    """Of a file's content."""
+    return blake2b(data, digest_size=16).hexdigest()
+
+
+class Tape:
+    """Has Alembic write what it would execute. To be used in a sealed process: it runs the project's Python."""
+
+    def __init__(self, context: MigrationContext) -> None:
+        from alembic.operations import Operations
+        from alembic.runtime.migration import MigrationContext
+
+        options = {**context.opts, "as_sql": True, "literal_binds": True, "on_version_apply": (), "starting_rev": None}
+        options.pop("output_encoding", None)
+        offline = MigrationContext(_dialect(context), None, options, context.environment_context)
+        impl: Any = offline.impl
+        impl.static_output = self._write
+        connection: Any = offline.connection
+        self._execute, connection.execute = connection.execute, self._asked
+        Operations(offline)._install_proxy()
+        self._statements: list[Statement] = []
+        self._asks, self._alone = "", False
+
+    def record(self, function: Any, arguments: dict[str, Any]) -> Rendered:
+        """Runs one of a revision's functions."""
+        if function is None:
+            return Rendered((), "there is no such function", "missing")
+        self._statements, self._asks, self._alone = [], "", False
+        try:
+            function(**arguments)
+        except NotImplementedError as error:
+            return Rendered((), str(error) or "it raises NotImplementedError", "refuses")
+        except BaseException as error:
+            return Rendered((), f"{type(error).__name__}: {' '.join(str(error).split())}"[:500], "fails")
+        if self._asks:
+            return Rendered((), f"it asks the database: {self._asks}"[:500], "asks")
+        if any(spells_secret(statement.sql) for statement in self._statements):
+            return Rendered((), "it spells out a password, which is not to be kept", "asks")
+        return Rendered(tuple(self._statements))
+
+    def _write(self, text: str) -> None:
+        sql = text.strip().removesuffix(";").rstrip()
+        if sql == "COMMIT":
+            self._alone = True
+        elif sql == "BEGIN":
+            self._alone = False
+        elif sql and not (sql.startswith("--") and "\n" not in sql):
+            self._statements.append(Statement(sql, self._alone))
+
+    def _asked(self, statement: Any, *arguments: Any, **options: Any) -> Any:
+        """Somebody executes on the connection, and may want to know what comes back: there is nothing."""
+        text = " ".join(str(statement).split())
+        if text[:6].upper() in ("SELECT", "VALUES") or text[:4].upper() in ("WITH", "SHOW") or "RETURNING" in text:
+            self._asks = self._asks or text
+        return self._execute(statement, *arguments, **options)
+
+
+def _dialect(context: MigrationContext) -> Any:
+    """PostgreSQL's dialect of this server, without a driver's: that would double each `%`."""
+    from sqlalchemy.dialects.postgresql.base import PGDialect
+
+    dialect: Any = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
+    for name, value in vars(context.dialect).items():
+        if name.startswith(("supports_", "_supports_")) or name in _OF_SERVER:
+            setattr(dialect, name, value)
+    return dialect
