@@ -65,7 +65,7 @@ docs: $(STAMP) ## write the reference pages made from the code's tables
 	$(BIN)/python -m docs.locks
 
 lock: ## resolve the dependencies anew into the lock files
-	uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --extra sql pyproject.toml -o requirements.lock
+	uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --extra sql --extra stores --extra age --extra notify pyproject.toml -o requirements.lock
 	uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --group dev --all-extras pyproject.toml -o requirements-dev.lock
 
 clean: ## remove the virtual environment and what was built

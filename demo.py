@@ -71,7 +71,7 @@ def main() -> None:
         say("Where are we?")
         job("status", environment)
         say("One step back, and forward again.")
-        job("rollback --steps 1", environment)
+        job(f"rollback --steps 1 --backup-url {backups} --allow-data-loss", environment)
         job("migrate", environment)
     say(f"That was the demo, in {time.monotonic() - begun:.0f} s; the server and its data are gone again.")
 

@@ -65,7 +65,7 @@ each value comes from, and no secret.
 
 def _setting_row(setting: Setting) -> tuple[str, ...]:
     flags = {"config_file": "`-c`", "section": "`-n`", "x": "`-x`", "tag": "`--tag`"}
-    flag = f"`{setting.option}`" if setting.flag else flags[setting.name]
+    flag = f"`{setting.option}`" if setting.flag else flags.get(setting.name, "–")
     default = f"`{setting.default}`" if setting.default is not None else ""
     return f"`{setting.variable}`", flag, _kind(setting), default, setting.help
 

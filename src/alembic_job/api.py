@@ -7,6 +7,7 @@ from typing import Any
 from alembic_job import pipeline
 from alembic_job.logs.events import hear
 from alembic_job.model import Report
+from alembic_job.pipeline.undoing import Consent
 from alembic_job.settings import Settings
 from alembic_job.watch import Watch
 
@@ -23,11 +24,24 @@ def migrate(settings: Settings, *, log: Any = None) -> Report:
         return pipeline.migrate(settings, log=log, watch=watch)
 
 
-def rollback(settings: Settings, target: str = "-1", *, log: Any = None) -> Report:
-    """Downgrades to `target`: a revision id, `-N` for N steps, or `base`. Otherwise as `migrate`. Raises `JobError`."""
+def rollback(
+    settings: Settings,
+    target: str = "-1",
+    *,
+    data_loss: bool = False,
+    no_backup: bool = False,
+    empty_downgrade: bool = False,
+    log: Any = None,
+) -> Report:
+    """Downgrades to `target`: a revision id, `-N` for N steps, or `base`. Otherwise as `migrate`. Raises `JobError`.
+
+    A backup is taken first, unless there is to be `no_backup`; `data_loss` consents to the loss of what the downgrades
+    drop, `empty_downgrade` to pass over downgrades that are empty though their upgrade was not.
+    """
+    consent = Consent(data_loss=data_loss, no_backup=no_backup, empty_downgrade=empty_downgrade)
     log = _heard(log or _program_log())
     with Watch(settings.deadline, signals=False) as watch:
-        return pipeline.rollback(settings, target, log=log, watch=watch)
+        return pipeline.rollback(settings, target, log=log, watch=watch, consent=consent)
 
 
 def _heard(log: Any) -> Any:

@@ -24,6 +24,8 @@ _PREFIXES = ("MIGRATE_", "ALEMBIC_", "DATABASE_", "PG", "PYTHON", "LC_", "LANG",
 # Read by nobody who reads them all: a pod's name must not send every pod down the slow path.
 VOLATILE = frozenset(("HOSTNAME", "PWD", "OLDPWD", "SHLVL", "_", "TERM", "COLUMNS", "LINES"))
 _UNSUITED = ("MIGRATE_SKIP", "MIGRATE_SKIP_FILE", "MIGRATE_TO_FILE", "MIGRATE_BEFORE_WHEN_FILE", "MIGRATE_HISTORY_FILE")
+# They decide nothing, and no digest of them shall be kept anywhere.
+_SECRETS = "PGPASSWORD MIGRATE_NOTIFY MIGRATE_NOTIFY_FILE MIGRATE_BACKUP_IDENTITY MIGRATE_BACKUP_IDENTITY_FILE".split()
 # Settings that decide how a run goes, but not which revisions these scripts need nor where: the Job's pod and the
 # application's may differ in them. MIGRATE_TO is part of what is asked; where DATABASE_DIRECT_URL led, the record says.
 _INDIFFERENT = frozenset(
@@ -33,7 +35,8 @@ _INDIFFERENT = frozenset(
     "MIGRATE_PG_BINDIR MIGRATE_WHEN_AHEAD MIGRATE_NEW_DATABASE MIGRATE_HISTORY MIGRATE_BEFORE MIGRATE_BEFORE_WHEN "
     "MIGRATE_AFTER MIGRATE_LOG_FORMAT MIGRATE_LOG_LEVEL MIGRATE_PASSWORD_COMMAND MIGRATE_TERMINATION_LOG "
     "MIGRATE_LOCK_POLICY MIGRATE_TABLE_LOCK_TIMEOUT MIGRATE_MAX_LOCK_HOLD MIGRATE_TERMINATE_BLOCKERS "
-    "MIGRATE_LOG_QUERIES MIGRATE_HEARTBEAT MIGRATE_IMAGE".split()
+    "MIGRATE_LOG_QUERIES MIGRATE_HEARTBEAT MIGRATE_IMAGE MIGRATE_ARCHIVE MIGRATE_WHEN_EDITED "
+    "MIGRATE_NOTIFY MIGRATE_NOTIFY_ON".split()
     for suffix in ("", "_FILE")
 )
 
@@ -90,7 +93,7 @@ def _key(words: list[str], environ: dict[str, str] | os._Environ[str], without: 
     for text in (_FORMAT, __version__, sys.version, sys.prefix, os.getcwd(), *words):
         _add(mark, text)
     for name in sorted(environ):
-        if name.startswith(_PREFIXES) and name != "PGPASSWORD" and name not in without:
+        if name.startswith(_PREFIXES) and name not in _SECRETS and name not in without:
             _add(mark, f"{name}={_without_password(environ[name])}")
             if name.endswith("_FILE"):
                 _add(mark, _without_password(text_of(environ[name])))

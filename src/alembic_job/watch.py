@@ -45,6 +45,7 @@ class Watch:
         self.stopped: JobError | None = None
         self.cancel: Callable[[bool], None] = lambda terminate: None
         self.leave: Callable[[JobError], None] | None = None
+        self.leave_after = _LEAVE_AFTER  # seconds from the reason to end until the process is left
         self.progress: Callable[[], Any] | None = None  # the run's report so far, for whoever leaves
         self._raised = self._settled = self._over = False
         self._handlers: dict[int, Any] = {}
@@ -87,6 +88,11 @@ class Watch:
     def settle(self) -> None:
         """From here on the run only tidies up: nothing is raised into it any more."""
         self._settled = True
+
+    def resume(self) -> None:
+        """The run goes on after a part of it was tidied up. Raises `Stop` if it is to end by now."""
+        self._settled = False
+        self.check()
 
     def stop(self, reason: JobError) -> None:
         """Ends the run for this reason; safe from any thread."""
@@ -137,7 +143,7 @@ class Watch:
         self._nudge()
         while not self._over:
             elapsed = time.monotonic() - begun
-            if elapsed >= _LEAVE_AFTER or signals > 1:
+            if elapsed >= self.leave_after or signals > 1:
                 if self.leave is not None:
                     # Should even the last line not get out because nobody reads: go without it.
                     threading.Timer(_LEAVE_AT_ALL, os._exit, (reason.exit_code,)).start()

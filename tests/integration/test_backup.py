@@ -204,24 +204,51 @@ def test_keep(shop: Database, folder: Folder) -> None:
 
 
 def test_kill_9_leaves_nothing_that_counts(shop: Database, folder: Folder) -> None:
-    """No archive under a final name, none that is listed; what is left is hidden, and goes once it is a day old."""
+    """No archive under a final name, none that is listed; what is left is hidden, and goes with the next backup."""
     locker = shop.connect()
     locker.autocommit = False
     locker.cursor().execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
     job = start_job("backup", cwd=folder.path.parent, url=shop.url, env=folder.env)
     until(folder.names, what="a draft")
+    [draft] = folder.names()
+    assert draft.startswith(".") and draft.endswith(".partial")
     os.kill(job.pid, signal.SIGKILL)
     locker.close()
     finish(job)
-    [draft] = folder.names()
-    assert draft.startswith(".") and draft.endswith(".partial")
     assert folder.run("backup", "list").out == f"no backups in {folder.path}\n"
     until(lambda: not _dumping(shop), what="the end of pg_dump, whose client is gone")
+    other = folder.path / draft.replace(draft.split(".")[-2], "0" * 16)
+    other.touch()
     folder.take()
-    assert draft in folder.names(), "it might be somebody's"
-    os.utime(folder.path / draft, (time.time() - 90_000,) * 2)
+    assert draft not in folder.names() and other.name in folder.names(), "that might be somebody's"
+    os.utime(other, (time.time() - 90_000,) * 2)
     folder.take()
-    assert draft not in folder.names()
+    assert other.name not in folder.names()
+
+
+@pytest.mark.thorough
+def test_a_draft_that_somebody_writes_stays(shop: Database, folder: Folder) -> None:
+    """Two backups of the same database at the same time do not disturb each other."""
+    slow = start_job("backup", cwd=folder.path.parent, url=shop.url, env=folder.env | _slow(shop, folder.path.parent))
+    until(folder.names, what="a draft")
+    folder.take()
+    assert finish(slow).code == 0
+    assert len([name for name in folder.names() if name.endswith(".dump")]) == 2
+
+
+def _slow(shop: Database, home: Path) -> dict[str, str]:
+    """Programs whose pg_dump waits until another backup is there."""
+    programs = home / "bin"
+    programs.mkdir()
+    real = shop.server.bin
+    (programs / "pg_restore").write_text(f'#!/bin/sh\nexec {real}/pg_restore "$@"\n')
+    (programs / "pg_dump").write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] || until ls {home}/backups/*.json; do sleep 0.1; done >/dev/null 2>&1\n'
+        f'exec {real}/pg_dump "$@"\n'
+    )
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    return {"MIGRATE_PG_BINDIR": str(programs)}
 
 
 def _dumping(shop: Database) -> bool:

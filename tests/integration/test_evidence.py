@@ -200,24 +200,24 @@ def test_nobody_waits_and_nobody_is_waited_for(planted: Database) -> None:
 def test_what_a_role_may_not_read(planted: Database) -> None:
     """No privilege, or only some rows: that is no figure."""
     planted.execute(
-        "DROP OWNED BY somebody; DROP ROLE somebody"
-        if planted.query("SELECT FROM pg_roles WHERE rolname = 'somebody'")
+        "DROP OWNED BY no_reader; DROP ROLE no_reader"
+        if planted.query("SELECT FROM pg_roles WHERE rolname = 'no_reader'")
         else "SELECT 1"
     )
     planted.execute(
-        "CREATE ROLE somebody; GRANT SELECT ON users, lines TO somebody; ALTER TABLE lines ENABLE ROW LEVEL SECURITY"
+        "CREATE ROLE no_reader; GRANT SELECT ON users, lines TO no_reader; ALTER TABLE lines ENABLE ROW LEVEL SECURITY"
     )
     try:
         statements = ["DROP TABLE users", "DROP TABLE orders", "DROP TABLE lines"]
-        found = evidence(planted, *statements, settings={"role": "somebody"})
+        found = evidence(planted, *statements, settings={"role": "no_reader"})
         assert [one.text for one in found] == [
             lost(100, USERS),
             "table public.orders: this role may not read it, or only a part of its rows",
             "table public.lines: this role may not read it, or only a part of its rows",
         ]
-        assert [one.count for one in evidence(planted, "SET ROLE somebody", *statements)] == [100, None, None]
+        assert [one.count for one in evidence(planted, "SET ROLE no_reader", *statements)] == [100, None, None]
     finally:
-        planted.execute("ALTER TABLE lines DISABLE ROW LEVEL SECURITY; DROP OWNED BY somebody; DROP ROLE somebody")
+        planted.execute("ALTER TABLE lines DISABLE ROW LEVEL SECURITY; DROP OWNED BY no_reader; DROP ROLE no_reader")
 
 
 def test_secrets_are_not_shown(planted: Database) -> None:

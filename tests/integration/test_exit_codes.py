@@ -276,10 +276,13 @@ def test_25_a_backup_that_cannot_be_read_back(database: Database, tmp_path: Path
 
 def test_26_base_needs_consent(database: Database, tmp_path: Path) -> None:
     """`rollback --to base` without --yes changes nothing and never asks."""
-    project = make_project(tmp_path, [TABLE])
+    project = make_project(tmp_path, [])
+    add_revision(project, 1, TABLE, sql("DROP TABLE a"))
     run_job("migrate", cwd=project, url=database.url)
     expect(run_job("rollback", "--to", "base", cwd=project, url=database.url), 26, "--yes")
-    assert run_job("rollback", "--to", "base", "--yes", cwd=project, url=database.url).finished["reverted"] == ["r1"]
+    expect(run_job("rollback", "--to", "base", "--yes", cwd=project, url=database.url), 26, "--no-backup")
+    undone = run_job("rollback", "--to", "base", "--yes", "--no-backup", cwd=project, url=database.url)
+    assert undone.finished["reverted"] == ["r1"]
 
 
 def test_26_a_database_that_is_not_empty(database: Database, tmp_path: Path) -> None:
@@ -293,14 +296,17 @@ def test_26_a_database_that_is_not_empty(database: Database, tmp_path: Path) -> 
 
 
 def test_28_the_database_is_ahead(database: Database, tmp_path: Path) -> None:
-    """A revision these scripts lack: 28 with the message users know; tolerated when asked for."""
-    project = make_project(tmp_path, [TABLE])
+    """A revision these scripts lack: 28 with the message users know; tolerated when it is proven to be a later one."""
+    project = make_project(tmp_path, [TABLE, sql("CREATE TABLE b (id int)")])
     run_job("migrate", cwd=project, url=database.url)
-    database.execute("UPDATE alembic_version SET version_num = 'from_the_future'")
+    (project / "migrations" / "versions" / "r2_.py").unlink()
     failed = run_job("migrate", cwd=project, url=database.url)
-    expect(failed, 28, "Can't locate revision identified by 'from_the_future'", "MIGRATE_WHEN_AHEAD=tolerate")
-    tolerated = run_job("migrate", cwd=project, url=database.url, env={"MIGRATE_WHEN_AHEAD": "tolerate"})
+    expect(failed, 28, "Can't locate revision identified by 'r2'", "MIGRATE_WHEN_AHEAD=tolerate")
+    tolerate = {"MIGRATE_WHEN_AHEAD": "tolerate"}
+    tolerated = run_job("migrate", cwd=project, url=database.url, env=tolerate)
     assert tolerated.code == 0 and tolerated.events("database.ahead")
+    database.execute("UPDATE alembic_version SET version_num = 'from_elsewhere'")
+    expect(run_job("migrate", cwd=project, url=database.url, env=tolerate), 28, "from_elsewhere", "alembic_job")
 
 
 def test_skip(tmp_path: Path) -> None:

@@ -1,149 +1,21 @@
-"""`restore`: what comes back, what is refused, what is left when it fails, and the swap."""
+"""`restore`: what comes back, what is refused, and what is left when it fails."""
 
 from __future__ import annotations
 
-import json
 import stat
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psycopg2
 import pytest
 
 from alembic_job.gateways import databases, pg_restore
 from alembic_job.gateways.embedded import Server
-from alembic_job.gateways.locks import DATABASE_KEY, LOCK_CLASS
-from tests.conftest import Database, Result, finish, run_job, start_job
+from tests.conftest import Database, finish
+from tests.restorekit import CONTENT, ODD, ROWS, SLOW, Home, asleep, expect, properties, rows
 from tests.waiting import until
-
-ODD = '"odd ""name%"."Tab ""le"'
-CONTENT = f"""
-    CREATE SCHEMA "odd ""name%";
-    CREATE TABLE {ODD} (id serial PRIMARY KEY, "x%y" text UNIQUE);
-    INSERT INTO {ODD} ("x%y") SELECT 'text ' || n FROM generate_series(1, 500) n;
-    CREATE TABLE parts (n int) PARTITION BY RANGE (n);
-    CREATE TABLE parts_low PARTITION OF parts FOR VALUES FROM (0) TO (100);
-    CREATE TABLE parts_high PARTITION OF parts FOR VALUES FROM (100) TO (1000);
-    INSERT INTO parts SELECT generate_series(0, 999);
-    CREATE TABLE base (n int);
-    CREATE TABLE child (m int) INHERITS (base);
-    INSERT INTO base VALUES (1); INSERT INTO child VALUES (2, 3), (4, 5);
-    CREATE TABLE empty ();
-    CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY);
-    INSERT INTO alembic_version VALUES ('r7');
-    CREATE VIEW seen AS SELECT count(*) AS n FROM {ODD};
-    CREATE SEQUENCE counter; SELECT setval('counter', 4711);
-"""
-ROWS = {ODD: 500, "parts_low": 100, "parts_high": 900, "base": 3, "empty": 0, "alembic_version": 1}
-PROPERTIES = """
-    SELECT pg_get_userbyid(datdba), datconnlimit, datallowconn, shobj_description(oid, 'pg_database'), encoding,
-    datlocprovider, datcollate, datctype, datlocale,
-    (SELECT array_agg(concat_ws(' ', nullif(grantee, 0)::regrole, privilege_type, is_grantable)
-                      ORDER BY grantee, privilege_type) FROM aclexplode(datacl)),
-    (SELECT array_agg(concat_ws(' ', nullif(setrole, 0)::regrole, setconfig) ORDER BY setrole)
-     FROM pg_db_role_setting WHERE setdatabase = d.oid)
-    FROM pg_database d WHERE datname = %s"""
-# Sleeps where it is restored, as an index is built by it; at home it takes no time.
-SLOW = """
-    CREATE FUNCTION slow(n int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
-        BEGIN IF current_database() LIKE '%%restored%%' THEN PERFORM pg_catalog.pg_sleep(60); END IF; RETURN n; END $$;
-    CREATE TABLE lazy AS SELECT 1 AS n;
-    CREATE INDEX ON lazy (slow(n));
-""".replace("%%", "%")
-
-
-@dataclass
-class Home:
-    """A database, a folder for its backups, and the job run on both."""
-
-    database: Database
-    folder: Path
-    bin: Path
-
-    def run(self, *args: str, url: str | None = None, **env: str) -> Result:
-        return run_job(*args, cwd=self.folder.parent, url=url or self.database.url, env=self.env(**env))
-
-    def start(self, *args: str, **env: str) -> subprocess.Popen[str]:
-        return start_job(*args, cwd=self.folder.parent, url=self.database.url, env=self.env(**env))
-
-    def env(self, **more: str) -> dict[str, str]:
-        return {"MIGRATE_BACKUP_URL": str(self.folder), "MIGRATE_PG_BINDIR": str(self.bin), **more}
-
-    def back_up(self, **env: str) -> str:
-        """Takes a backup and returns its name."""
-        result = self.run("backup", **env)
-        assert result.code == 0, result.finished
-        [event] = result.events("backup.finished")
-        return str(event["backup"])
-
-    def restored(self, *args: str, **env: str) -> Database:
-        """Restores and returns the new database."""
-        result = self.run("restore", "--yes", *args, **env)
-        assert result.code == 0, result.out
-        return Database(self.database.server, result.events("restore.finished")[0]["database"])
-
-    def others(self) -> list[str]:
-        """Databases that were made from this one."""
-        rows = self.beside.query("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", f"{self.name}_")
-        return [name for [name] in rows]
-
-    def manifest(self, name: str, **changes: Any) -> dict[str, Any]:
-        """The manifest of a backup, changed."""
-        file = self.folder / f"{name}.json"
-        data: dict[str, Any] = {**json.loads(file.read_text()), **changes}
-        file.write_text(json.dumps(data))
-        return data
-
-    @property
-    def name(self) -> str:
-        return self.database.name
-
-    @property
-    def beside(self) -> Database:
-        return Database(self.database.server, "postgres")
-
-    def clean(self) -> None:
-        for name in self.others():
-            self.beside.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
-@pytest.fixture
-def home(database: Database, tmp_path: Path) -> Iterator[Home]:
-    """A database that still has to be filled."""
-    made = Home(database, tmp_path / "backups", database.server.bin)
-    yield made
-    made.clean()
-
-
-@pytest.fixture
-def full(home: Home) -> Home:
-    """A database with content."""
-    home.database.execute(CONTENT)
-    return home
-
-
-def rows(database: Database) -> dict[str, int]:
-    return {table: database.query(f"SELECT count(*) FROM {table}")[0][0] for table in ROWS}
-
-
-def properties(database: Database) -> tuple[Any, ...]:
-    return Database(database.server, "postgres").query(PROPERTIES, database.name)[0]
-
-
-def expect(result: Result, code: int, *texts: str) -> None:
-    """The exit code, with these texts in error or hint."""
-    finished = result.finished
-    assert result.code == code == finished["exit_code"], result.out
-    assert result.err == "" and finished["hint"]
-    for text in texts:
-        assert text in f"{finished['error']} {finished['hint']}", finished
-
 
 # What comes back.
 
@@ -431,13 +303,6 @@ def test_the_command_line_has_no_secret(full: Home, tmp_path: Path) -> None:
 # Interrupted.
 
 
-def asleep(home: Home) -> list[Any]:
-    """Sessions of a restore that sleep in the new database."""
-    return home.beside.query(
-        "SELECT pid FROM pg_stat_activity WHERE starts_with(datname, %s) AND wait_event = 'PgSleep'", f"{home.name}_"
-    )
-
-
 def test_sigterm_while_pg_restore_works(home: Home) -> None:
     """14, and the new database is dropped with whoever is in it."""
     home.database.execute(SLOW)
@@ -473,145 +338,6 @@ def test_the_deadline(home: Home) -> None:
     home.back_up()
     expect(home.run("restore", "--yes", MIGRATE_DEADLINE="4s"), 16)
     assert home.others() == []
-
-
-# The swap.
-
-
-def test_swap(full: Home) -> None:
-    """The restored one has the name, the old one keeps its data under a dated one, and can be read."""
-    name = full.name
-    full.database.execute(f"ALTER DATABASE {name} SET work_mem = '7MB'; ALTER DATABASE {name} CONNECTION LIMIT 9")
-    before = properties(full.database)
-    full.back_up()
-    full.database.execute("INSERT INTO base VALUES (4711)")
-    with closing(full.database.connect()) as idle:
-        result = full.run("restore", "--yes", "--swap")
-        assert result.code == 0, result.out
-        with pytest.raises(psycopg2.OperationalError), idle.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    [event] = result.events("restore.swapped")
-    [old] = full.others()
-    assert (event["database"], event["before"]) == (name, old) and old.startswith(f"{name}_before_restore_2")
-    assert isinstance(event["downtime_seconds"], float) and event["downtime_seconds"] > 0
-    assert rows(full.database) == ROWS and properties(full.database) == before
-    assert rows(Database(full.database.server, old))["base"] == 4, "what came after the backup"
-    assert properties(Database(full.database.server, old)) == before, "it can be connected to as before"
-    [finished] = result.events("restore.finished")
-    assert finished["database"] == name == result.finished["database"] and result.finished["before"] == old
-
-
-@pytest.mark.thorough
-def test_swap_under_clients_that_come_back(full: Home) -> None:
-    """Ten applications that connect again at once do not keep it from its swap, and end in the restored one."""
-    full.back_up()
-    full.database.execute("INSERT INTO base VALUES (4711)")
-    stop, seen = threading.Event(), [0] * 10
-
-    def client(number: int) -> None:
-        while not stop.is_set():
-            with suppress(psycopg2.Error), closing(full.database.connect()) as connection:
-                while not stop.is_set():
-                    with connection.cursor() as cursor:
-                        cursor.execute("SELECT count(*) FROM base")
-                        seen[number] = cursor.fetchone()[0]
-                    time.sleep(0.001)
-
-    threads = [threading.Thread(target=client, args=(number,), daemon=True) for number in range(len(seen))]
-    for thread in threads:
-        thread.start()
-    try:
-        until(lambda: set(seen) == {4})
-        result = full.run("restore", "--yes", "--swap")
-        assert result.code == 0, result.out
-        until(lambda: set(seen) == {3}, 10, "the restored rows")
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-    assert len(full.others()) == 1
-
-
-def test_no_swap_under_a_run(full: Home) -> None:
-    """While a run holds the job's lock: 11, and nothing is made."""
-    full.back_up()
-    with closing(full.database.connect()) as run, run.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s, %s)", (LOCK_CLASS, DATABASE_KEY))
-        expect(full.run("restore", "--yes", "--swap"), 11, full.name)
-        assert full.others() == []
-
-
-@pytest.mark.thorough
-def test_a_run_that_comes_during_the_restore(home: Home) -> None:
-    """It has the lock when the swap is due: the old one stays, everybody can connect, the new one stays as well."""
-    home.database.execute(SLOW.replace("pg_sleep(60)", "pg_sleep(3)"))
-    home.back_up()
-    job = home.start("restore", "--yes", "--swap")
-    until(lambda: asleep(home))
-    with closing(home.database.connect()) as run, run.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s, %s)", (LOCK_CLASS, DATABASE_KEY))
-        result = finish(job)
-        [made] = home.others()
-        expect(result, 11, f"{home.name} stays as it is", made)
-        cursor.execute("SELECT 1")
-    assert result.finished["database"] == made
-    assert home.database.query("SELECT datallowconn FROM pg_database WHERE datname = current_database()") == [(True,)]
-
-
-@pytest.mark.thorough
-def test_a_swap_that_may_not_end_sessions(full: Home) -> None:
-    """The owner may not end a superuser's session: all is as before, and what was restored stays."""
-    name, password = full.name, "secret-word"
-    full.database.execute(f"CREATE ROLE {name}_owner LOGIN CREATEDB PASSWORD '{password}'")
-    full.database.execute("DROP SCHEMA public CASCADE")
-    full.database.execute('DROP SCHEMA "odd ""name%" CASCADE')
-    full.database.execute(f"ALTER DATABASE {name} OWNER TO {name}_owner")
-    url = full.database.url.replace(f"postgres:{full.database.server.password}", f"{name}_owner:{password}")
-    with closing(psycopg2.connect(url)) as owner, owner.cursor() as cursor:
-        cursor.execute("CREATE SCHEMA own; CREATE TABLE own.a AS SELECT 1 AS n")
-        owner.commit()
-    full.run("backup", url=url)
-    with closing(full.database.connect()) as superuser:
-        result = full.run("restore", "--yes", "--swap", url=url)
-        with superuser.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    [made] = full.others()
-    expect(result, 21, f"{name} stays as it is", made, "pg_signal_backend")
-    assert full.database.query("SELECT n FROM own.a") == [(1,)]
-    full.clean()  # within the same second it would get the same name
-    result = full.run("restore", "--yes", "--swap", url=url)
-    assert result.code == 0, result.out
-
-
-@pytest.fixture(scope="module")
-def preparing() -> Iterator[Server]:
-    """A server with prepared transactions, which nobody can end from outside."""
-    with Server(18, {"max_prepared_transactions": "5"}) as server:
-        yield server
-
-
-@pytest.mark.parametrize("signal", [True, pytest.param(False, marks=pytest.mark.thorough)])
-def test_a_swap_that_somebody_stands_in_the_way_of(preparing: Server, tmp_path: Path, signal: bool) -> None:
-    """After ten seconds, or at SIGTERM, everybody may connect again; both databases have their own names."""
-    database = Database(preparing, f"prepared_{int(signal)}")
-    Database(preparing, "postgres").execute(f"CREATE DATABASE {database.name}")
-    database.execute("CREATE TABLE a AS SELECT 1 AS n")
-    home = Home(database, tmp_path / "backups", preparing.bin)
-    home.back_up()
-    database.execute("BEGIN; UPDATE a SET n = 2; PREPARE TRANSACTION 'stuck'")
-    allowed = f"SELECT datallowconn FROM pg_database WHERE datname = '{home.name}'"
-    job = home.start("restore", "--yes", "--swap")
-    until(lambda: home.beside.query(allowed) == [(False,)])
-    if signal:
-        time.sleep(0.5)
-        job.terminate()
-    result = finish(job)
-    [made] = home.others()
-    expect(result, 14 if signal else 12, *(() if signal else (made, "pg_prepared_xacts")))
-    assert result.finished["database"] == made
-    assert home.beside.query(allowed) == [(True,)]
-    assert database.query("SELECT n FROM a") == Database(preparing, made).query("SELECT n FROM a") == [(1,)]
-    database.execute("ROLLBACK PREPARED 'stuck'")
 
 
 # Parts of it.

@@ -32,6 +32,9 @@ _ROWS = """
     ORDER BY 1, 2
 """
 
+# Whatever the tree loses: what is undone is compared with what bare Alembic undoes.
+_AGREED = ("--no-backup", "--allow-data-loss", "--allow-empty-downgrade")
+
 
 @dataclass(frozen=True)
 class Tree:
@@ -91,7 +94,7 @@ class Project:
 
     def rollback(self, down: str) -> Result:
         steps = ("--steps", down[1:]) if down.startswith("-") else ("--to", down)
-        return self.job("rollback", *steps, "--yes")
+        return self.job("rollback", *steps, "--yes", *_AGREED)
 
     def bare_upgrade(self) -> Result:
         self._write_url_into_ini()

@@ -16,7 +16,7 @@ from tests.projects.project import Project, Tree
 from tests.projects.test_trees import assert_same, succeeded
 from tests.projects.venvs import venv
 
-_MLFLOW_BASE_TABLES = """
+MLFLOW_BEFORE = """
 import os
 from mlflow.store.tracking.dbmodels.initial_models import Base
 from sqlalchemy import create_engine
@@ -38,7 +38,7 @@ def revisions(versions: Path) -> int:
 def test_mlflow(real: Path, tmp_path: Path, new_database: Callable[[], Database]) -> None:
     """mlflow's 67 revisions need its base tables first; `MIGRATE_BEFORE` makes them, once, under the lock."""
     package = next((real.parent / "lib").glob("python*/site-packages/mlflow"))
-    before = shlex.join([str(real / "python"), "-c", _MLFLOW_BASE_TABLES])
+    before = shlex.join([str(real / "python"), "-c", MLFLOW_BEFORE])
     tree = Tree(
         "mlflow",
         on=(),
@@ -48,12 +48,16 @@ def test_mlflow(real: Path, tmp_path: Path, new_database: Callable[[], Database]
     )
     bare, ours = (installed(tree, package, tmp_path / name, new_database, real) for name in ("bare", "ours"))
 
-    bare.run("python", "-c", _MLFLOW_BASE_TABLES, url="@PSYCOPG2@")
+    bare.run("python", "-c", MLFLOW_BEFORE, url="@PSYCOPG2@")
     bare.bare_upgrade()
     first = succeeded(ours, ours.migrate())
     assert len(first.finished["applied"]) == revisions(package / "store/db_migrations/versions")
     assert "base tables made" in first.out
     assert_same(ours, bare)
+    one_way = {event["revision"] for event in first.events("revision.one_way")}
+    assert one_way == {"1b5f0d9ad7c1", "75868b020152"}  # their downgrades ask which tables and indexes there are
+    rows = ours.databases[0].query("SELECT revision, downgrade IS NULL FROM alembic_job.scripts")
+    assert len(rows) == 67 and {revision for revision, missing in rows if missing} == one_way
 
     again = succeeded(ours, ours.migrate())
     assert again.finished["applied"] == []

@@ -34,4 +34,16 @@ def test_a_row_without_an_end_is_no_row() -> None:
     """A cut archive's last row was never whole."""
     counted = CopiedRows()
     counted.feed(b"COPY public.a (x) FROM stdin;\n1\n2\n3")
-    assert counted.rows == {"public.a": 1}, "the row before the end may still be the mark's"
+    assert counted.rows == {"public.a": 2}
+
+
+def test_a_row_of_any_length_takes_no_memory() -> None:
+    """Nothing is kept of it but what the mark of the end might begin with."""
+    counted = CopiedRows()
+    counted.feed(b"COPY public.a (x) FROM stdin;\n")
+    for _ in range(100):
+        counted.feed(b"x" * 1000)
+        assert len(counted._rest) < 4
+    counted.feed(b"\n\\")
+    counted.feed(b".\n")
+    assert counted.rows == {"public.a": 1}

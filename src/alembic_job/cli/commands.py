@@ -21,6 +21,7 @@ JOB_COMMANDS = (
     "downgrade",
     "backup",
     "restore",
+    "consent",
     "verify",
     "wait-for-db",
     "wait-for-migrations",
@@ -67,11 +68,23 @@ def _job(command: str, context: click.Context, given: dict[str, Any], function: 
         for warning in settings.warnings:
             output.log.warning("settings.unknown", message=warning)
         output.log.info("job.started", command=command, version=__version__)
-        report = function(settings, log=output.log, watch=watch, identity=identity, learn_secret=output.learn_secret)
+        log = _notified(settings, command, output, watch, identity)
+        report = function(settings, log=log, watch=watch, identity=identity, learn_secret=output.learn_secret)
     except BaseException as error:
         watch.settle()
         output.failed(watch.stopped if watch.stopped is not None and not isinstance(error, JobError) else error)
     output.finish(report)
+
+
+def _notified(settings: Any, command: str, output: Any, watch: Any, identity: Any) -> Any:
+    """The run's log; where MIGRATE_NOTIFY is set, people's services hear of what it says and of the end."""
+    if not settings.notify:
+        return output.log
+    from alembic_job.pipeline.notifying import Notifier
+
+    notifier = Notifier(settings, command, output.log, watch, identity, output.redact)
+    output.ended = notifier.ended
+    return notifier.listening(output.log)
 
 
 @cli.command()
@@ -91,50 +104,84 @@ def upgrade(context: click.Context, /, revision: str, **given: Any) -> None:
     _job("upgrade", context, {**given, "to": revision}, partial(_late("pipeline.migrate"), request_keys=context.obj))
 
 
-def _rollback(command: str, context: click.Context, target: str, yes: bool, backup: bool, given: Any) -> NoReturn:
+def _rollback(command: str, context: click.Context, target: str, yes: bool, agreed: Any, given: Any) -> NoReturn:
     def function(settings: Any, **rest: Any) -> Any:
-        if target == "base" and not yes:
+        from alembic_job.pipeline.undoing import Consent
+
+        consent = Consent(**agreed)
+        if target == "base" and not (yes or consent.dry_run):
             raise Refused(
                 "rollback to base undoes every revision", hint="add --yes if that is what you want; take a backup first"
             )
-        if not backup:
-            settings.backup = "off"
-        return _late("pipeline.rollback")(settings, target, **rest)
+        return _late("pipeline.rollback")(settings, target, consent=consent, **rest)
 
     _job(command, context, given, function)
 
 
-_YES = click.option("--yes", is_flag=True, help="consent to undoing everything (base)")
-_NO_BACKUP = click.option("--no-backup", is_flag=True, help="no backup before the first change")
+_AGREED = ("data_loss", "no_backup", "empty_downgrade", "dry_run")
+
+
+def _agreement(function: Any) -> Any:
+    """The options by which a rollback is agreed to."""
+    for option in (
+        click.option("--dry-run", is_flag=True, help="only tell the SQL and what data would be lost"),
+        click.option(
+            "--allow-empty-downgrade",
+            "empty_downgrade",
+            is_flag=True,
+            help="pass over downgrades that are empty though their upgrade was not",
+        ),
+        click.option(
+            "--allow-data-loss",
+            "data_loss",
+            is_flag=True,
+            help="consent to the loss that is told before the first change",
+        ),
+        click.option("--no-backup", is_flag=True, help="no backup before the first change"),
+        click.option("--yes", is_flag=True, help="consent to undoing everything (base)"),
+    ):
+        function = option(function)
+    return function
+
+
+def _split(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    return {name: given.pop(name) for name in _AGREED}, given
 
 
 @cli.command()
 @click.option("-s", "--steps", type=click.IntRange(min=1), help="how many revisions to undo  [default 1]")
 @click.option("--to", metavar="REV", help="revision to go back to, or base")
-@_YES
-@_NO_BACKUP
+@_agreement
 @options.job("to")
 @click.pass_context
-def rollback(
-    context: click.Context, /, steps: int | None, to: str | None, yes: bool, no_backup: bool, **given: Any
-) -> None:
-    """Undo the last revision, or several."""
+def rollback(context: click.Context, /, steps: int | None, to: str | None, yes: bool, **given: Any) -> None:
+    """Undo the last revision, or several; from an older image too."""
     if steps is not None and to is not None:
         raise click.UsageError("--steps and --to exclude each other")
-    _rollback("rollback", context, to or f"-{steps or 1}", yes, not no_backup, given)
+    _rollback("rollback", context, to or f"-{steps or 1}", yes, *_split(given))
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})
 @click.argument("revision")
-@_YES
-@_NO_BACKUP
+@_agreement
 @options.job("to")
 @click.pass_context
-def downgrade(context: click.Context, /, revision: str, yes: bool, no_backup: bool, **given: Any) -> None:
+def downgrade(context: click.Context, /, revision: str, yes: bool, **given: Any) -> None:
     """The same as rollback --to REVISION; -1 and base too."""
     if revision.startswith("-") and not revision[1:].isdigit():
         raise click.UsageError(f"No such option: {revision}")
-    _rollback("downgrade", context, revision, yes, not no_backup, given)
+    _rollback("downgrade", context, revision, yes, *_split(given))
+
+
+@cli.command()
+@click.argument("revisions", nargs=-1, required=True)
+@click.option("--withdraw", is_flag=True, help="take it back")
+@options.job("to")
+@click.pass_context
+def consent(context: click.Context, /, revisions: tuple[str, ...], withdraw: bool, **given: Any) -> None:
+    """Agree beforehand that the rollback of these revisions may lose data."""
+    function = partial(_late("pipeline.consenting.consent"), revisions=revisions, withdraw=withdraw)
+    _job("consent", context, given, function)
 
 
 @cli.command()
@@ -231,6 +278,18 @@ def restore(
     _job("restore", context, given, function)
 
 
+_REHEARSAL = (
+    "transaction",
+    "deadline",
+    "backup_url",
+    "backup_jobs",
+    "backup_compress",
+    "rehearsal_url",
+    "pg_bindir",
+    "history_schema",
+)
+
+
 def _ask(context: click.Context, given: dict[str, Any], question: Callable[..., str]) -> None:
     """Answers a question: stdout has the answer alone."""
     from alembic_job.cli.output import answer, question_log
@@ -271,6 +330,44 @@ def status(context: click.Context, /, as_json: bool, exit_code: bool, **given: A
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="one JSON object")
+@click.option("--rehearse", is_flag=True, help="run them on a copy of the database, up, down and up, and measure")
+@click.option("--exit-code", is_flag=True, help="exit 3 if something is pending; with --rehearse, for a finding")
+@options.some(*options.QUESTION_NAMES, "to", *_REHEARSAL)
+@click.pass_context
+def plan(context: click.Context, /, as_json: bool, rehearse: bool, exit_code: bool, **given: Any) -> int:
+    """What is pending; with --rehearse, what it does to a copy of the database."""
+    import json
+
+    from alembic_job.cli.output import answer, question_log, secrets_of
+    from alembic_job.watch import release_signals
+
+    log, redactor = question_log()
+    settings = options.load(context, given)
+    for secret in secrets_of(settings.rehearsal_url or "") if settings.rehearsal else ():
+        redactor.add(secret)
+    module = import_module(f"alembic_job.pipeline.{'rehearsal_report' if rehearse else 'planning'}")
+    found: dict[str, Any] = {}
+    errors: list[JobError] = []
+
+    def produce() -> str:
+        if rehearse:
+            rehearsal = _late("pipeline.rehearsing.rehearse")(settings, log, redactor.add)
+            found.update(rehearsal.found)
+            errors.extend(filter(None, [rehearsal.error]))
+        else:
+            release_signals()
+            found.update(_late("pipeline.planning.plan")(settings, log))
+        return json.dumps(found, indent=2, default=str) if as_json else str(module.as_text(found))
+
+    click.echo(answer(produce, log, redactor))
+    for error in errors:  # said after the report of how far it came
+        raise type(error)(redactor.text(str(error)), hint=redactor.text(error.hint))
+    asked = found["findings"] if rehearse else found["pending"] or any(each["unknown"] for each in found["tables"])
+    return 3 if exit_code and asked else 0
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="one JSON object")
 @options.job()
 @click.pass_context
 def config(context: click.Context, /, as_json: bool, **given: Any) -> None:
@@ -301,15 +398,20 @@ def current(context: click.Context, /, verbose: bool, **given: Any) -> None:
 @cli.command()
 @click.option("-r", "--rev-range", metavar="A:B", help="only this range")
 @click.option("-i", "--indicate-current", is_flag=True, help="mark the database's revision")
+@click.option("--applied", is_flag=True, help="what was executed on the database instead, when and by whom")
+@click.option("--json", "as_json", is_flag=True, help="with --applied: one JSON object")
 @_VERBOSE
 @options.question
 @click.pass_context
-def history(
-    context: click.Context, /, rev_range: str | None, indicate_current: bool, verbose: bool, **given: Any
-) -> None:
+def history(context: click.Context, /, applied: bool, as_json: bool, **given: Any) -> None:
     """The revisions of the scripts, newest first."""
-    arguments = {"rev_range": rev_range, "indicate_current": indicate_current, "verbose": verbose}
-    _alembic("history", context, given, ["history"], **arguments)
+    rev_range, indicate_current, verbose = (given.pop(name) for name in ("rev_range", "indicate_current", "verbose"))
+    if applied:
+        told = _late("pipeline.status.applied")
+        _ask(context, given, lambda settings, log: str(told(settings, log, as_json)))
+    else:
+        arguments = {"rev_range": rev_range, "indicate_current": indicate_current, "verbose": verbose}
+        _alembic("history", context, given, ["history"], **arguments)
 
 
 @cli.command()

@@ -17,7 +17,7 @@ _LOCATION = (
     click.option("--tag", metavar="TAG", help="tag for env.py"),
 )
 _LOCATION_NAMES = ("config_file", "section", "x", "tag")
-_QUESTION_NAMES = ("database_url", "database_direct_url", "password_command", "role", "search_path")
+QUESTION_NAMES = ("database_url", "database_direct_url", "password_command", "role", "search_path")
 
 
 def location(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -40,7 +40,7 @@ def some(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 def question(function: Callable[..., Any]) -> Callable[..., Any]:
     """The settings that a question needs, as options."""
-    return _settings(list(_QUESTION_NAMES), function)
+    return _settings(list(QUESTION_NAMES), function)
 
 
 def _settings(names: list[str], function: Callable[..., Any]) -> Callable[..., Any]:

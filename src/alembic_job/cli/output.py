@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import sys
 import threading
 import time
@@ -21,7 +22,21 @@ from alembic_job.logs.events import Log, hear, json_log, text_log
 from alembic_job.logs.lines import Redactor
 from alembic_job.model import Report
 
-_SECRET_VARIABLES = ("PGPASSWORD", "MIGRATE_BACKUP_KEY")
+_SECRET_VARIABLES = (
+    "PGPASSWORD",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_SSE_CUSTOMER_KEY_BASE64",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_ACCESS_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "AZURE_STORAGE_SAS_KEY",
+    "AZURE_STORAGE_CLIENT_SECRET",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_STORAGE_TOKEN",
+    "GOOGLE_SERVICE_ACCOUNT_KEY",
+    "GOOGLE_BEARER_TOKEN",
+)
 
 
 def wants_json(flag: str | None) -> bool:
@@ -33,17 +48,46 @@ def wants_json(flag: str | None) -> bool:
 def known_secrets() -> list[str]:
     """Secrets that stand in the environment, found before anything is parsed that could fail and say too much."""
     found = [os.environ[name] for name in _SECRET_VARIABLES if os.environ.get(name)]
+    found += [word for word in os.environ.get("MIGRATE_BACKUP_IDENTITY", "").split() if word.startswith("AGE-")]
+    found += _misplaced(os.environ.get("MIGRATE_BACKUP_URL", ""))
     for name in ("DATABASE_URL", "DATABASE_DIRECT_URL"):
-        texts = [os.environ.get(name, "")]
-        file = os.environ.get(f"{name}_FILE")
-        if file:
-            try:
-                texts.append(Path(file).read_text(encoding="utf-8"))
-            except (OSError, UnicodeDecodeError):
-                pass
-        for text in filter(None, texts):
-            found += secrets_of(text.strip())
-    return found
+        found += [secret for text in _texts_of(name) for secret in secrets_of(text)]
+    return found + [secret for text in _texts_of("MIGRATE_NOTIFY") for secret in secrets_of_services(text)]
+
+
+def _texts_of(name: str) -> list[str]:
+    """What a variable, or the file that its other name leads to, holds."""
+    texts = [os.environ.get(name, "")]
+    if file := os.environ.get(f"{name}_FILE"):
+        try:
+            texts.append(Path(file).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError):
+            pass
+    return [text.strip() for text in texts if text.strip()]
+
+
+def secrets_of_services(text: str) -> list[str]:
+    """What must not be seen of the URLs that messages go to: all of each, passwords, and what looks like a token.
+
+    Nothing else: a channel or host that is masked wherever it is mentioned makes a log unreadable.
+    """
+    found = re.split(r"[\s,]+", text)
+    for url in found.copy():
+        rest = url.partition("://")[2]
+        login = rest.partition("?")[0].rpartition("@")[0]
+        found += [login.partition(":")[2], *(part for part in re.split(r"[/?&=:@,#]+", rest) if _is_token(part))]
+    return [*found, *(dsns._unquote(part) for part in found if "%" in part)]
+
+
+def _is_token(part: str) -> bool:
+    return len(part) >= 20 or (len(part) >= 8 and "." not in part and any(sign.isdigit() for sign in part))
+
+
+def _misplaced(url: str) -> list[str]:
+    """What does not belong into a store's URL and will be refused: a login, a query with a signature."""
+    place, _, query = url.partition("?")
+    login, at, _ = place.partition("://")[2].rpartition("@")
+    return [text for text in (query, login if at else "", login.partition(":")[2]) if text]
 
 
 def secrets_of(url: str) -> list[str]:
@@ -67,6 +111,7 @@ class JobOutput:
         self.begun = time.monotonic()
         self._finish = threading.Lock()
         self._ending: Report | None = None
+        self.ended: Callable[[Report], None] = lambda report: None  # whoever else wants to know
         self._redactor = Redactor(known_secrets())
         self._resources = ExitStack()
         self.capture: Capture | None = None
@@ -86,6 +131,10 @@ class JobOutput:
         if self.capture is not None and secret:
             self.capture.secret(secret)
 
+    def redact(self, text: str) -> str:
+        """A text without the secrets that are known by now."""
+        return self._redactor.text(text)
+
     def finish(self, report: Report, *, run_exit_functions: bool = True) -> NoReturn:
         """Writes `job.finished` as the very last line and ends the process with the report's exit code.
 
@@ -97,6 +146,7 @@ class JobOutput:
                 atexit._run_exitfuncs()
             except BaseException as error:
                 self.log.warning("exit.failed", message=f"{type(error).__name__}: {error}")
+            self.ended(report)
         if not self._finish.acquire(blocking=False):
             threading.Event().wait()  # another thread is ending the process
         fields = report.as_fields()

@@ -1,6 +1,7 @@
-"""A folder of backups: each an archive, and beside it a manifest that says what is in it and how far it is proven.
+"""What a backup is, and what a place for backups can do: a folder (gateways.folders) or objects (gateways.objects).
 
-The manifest is written last: an archive without one was never proven, and does not count.
+A backup is an archive, and beside it a manifest that says what is in it and how far it is proven. The manifest is
+written last: an archive without one was never proven, and does not count.
 """
 
 from __future__ import annotations
@@ -8,21 +9,20 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import shutil
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from alembic_job.errors import BackupNotWritten, SettingsError
+from alembic_job.errors import SettingsError
 
-_SUFFIX = ".json"
+SUFFIX = ".json"  # of a manifest, after the archive's name
+DRAFT = (".", ".partial")  # around the name of what is not proven yet
+ABANDONED = 86_400.0  # seconds without a change after which a draft is nobody's: its run was killed
+PIECE = 1 << 20  # bytes that are read or written at a time
 _FORMAT = 1
-_DRAFT = (".", ".partial")
-_ABANDONED = 86_400.0  # seconds without a change after which a draft is nobody's: its run was killed
+_OBJECTS = ("s3", "gs", "az")
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,19 @@ class Manifest:
     client_major: int
     format: str  # custom or directory
     snapshot: str
-    size: int
-    sha256: str
+    size: int  # of the archive as it is stored, encrypted if it is
+    sha256: str  # of the same
     duration_seconds: float
-    verified: str  # list: its table of contents; read: to the last byte
+    verified: str  # list: its table of contents; read: to the last byte; restore: into a scratch database
     locale: dict[str, str | None]  # encoding, provider, collate, ctype, locale of the database
     tables: tuple[Table, ...] = ()
     image: str | None = None
+    encrypted: str | None = None  # age
+    recipients: tuple[str, ...] = ()  # whose identities can decrypt it
+    database_size: int | None = None  # bytes on the server's disk
+    compress: str | None = None  # as pg_dump took it
+    partial: bool = False  # true if it lacks, by these arguments, something that the database has
+    arguments: tuple[str, ...] = ()  # MIGRATE_BACKUP_ARGS
     format_version: int = field(default=_FORMAT, kw_only=True)
 
     @property
@@ -61,139 +67,119 @@ class Manifest:
         """The heads of all version tables, for people."""
         return ", ".join(head for heads in self.revisions.values() for head in heads) or "-"
 
+    def text(self) -> str:
+        """As JSON."""
+        data = {**dataclasses.asdict(self), "tables": [[table.name, table.rows] for table in self.tables]}
+        return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
 
-def folder_of(url: str | None, *, make: bool = False) -> Path:
-    """The folder that a plain path or file:// URL names. Raises `SettingsError`, or `BackupNotWritten` (15)."""
+
+def read_manifest(text: str | bytes, file: str) -> Manifest | None:
+    """The manifest in a file of that name; `None` if it is something else."""
+    try:
+        data = json.loads(text)
+        tables = tuple(Table(str(name), rows) for name, rows in data.pop("tables"))
+        recipients, arguments = (tuple(map(str, data.pop(each, ()))) for each in ("recipients", "arguments"))
+        known = {one.name for one in dataclasses.fields(Manifest)}
+        given = {name: value for name, value in data.items() if name in known}
+        manifest = Manifest(**given, tables=tables, recipients=recipients, arguments=arguments)
+    except (ValueError, TypeError, AttributeError, KeyError):
+        return None
+    return manifest if manifest.name + SUFFIX == file else None
+
+
+def in_order(found: list[Manifest | None]) -> list[Manifest]:
+    """The manifests among these, the oldest first."""
+    return sorted(filter(None, found), key=lambda manifest: (manifest.taken_at, manifest.name))
+
+
+class Draft(Protocol):
+    """An archive that does not count yet: nothing of it stays unless it is kept."""
+
+    @property
+    def path(self) -> Path | None:
+        """Where a program may write it itself; without one it is written here piece by piece."""
+
+    def write(self, piece: bytes) -> None:
+        """Takes the next piece; blocks while the store does not keep up. Raises `BackupNotWritten`."""
+
+    def finish(self, *, read_back: bool) -> tuple[int, str]:
+        """Ends the writing of a proven archive; returns its bytes and their sha256.
+
+        Raises `BackupNotWritten`, or `BackupNotProven` if the store has something else; where it cannot be told by
+        checksums, it is found out by a `read_back`.
+        """
+
+    def keep(self, manifest: Manifest) -> None:
+        """Gives the archive its final name where it has none yet, then writes its manifest. Raises
+        `BackupNotWritten`; then neither is there."""
+
+
+class Store(Protocol):
+    """A place for backups. Each method raises `BackupNotWritten` (15) if the place refuses or does not answer."""
+
+    place: str  # as people know it
+
+    def at(self, name: str) -> str:
+        """Where an archive of that name is, for people."""
+
+    def check(self, *, jobs: int, encrypt: bool) -> None:
+        """Raises `SettingsError` if backups of that kind cannot be taken here."""
+
+    def manifests(self) -> list[Manifest]:
+        """The backups, the oldest first. What is no manifest is passed over."""
+
+    def local(self, name: str) -> Path | None:
+        """The archive as a file or folder here, where it is one."""
+
+    def exists(self, name: str) -> bool:
+        """True if there is an archive of that name."""
+
+    def read(self, name: str) -> Iterator[bytes]:
+        """The archive as it is stored, piece by piece."""
+
+    def remove(self, manifest: Manifest) -> None:
+        """Removes a backup, the manifest first: what is left of it then does not count."""
+
+    def draft(self, name: str, *, owner: str, directory: bool, expected: int) -> AbstractContextManager[Draft]:
+        """An empty, private draft of an archive, of `expected` bytes at most, as far as one can tell.
+
+        `owner` tells the database from others.
+        """
+
+    def clear_drafts(self, ended: Callable[[str, str], bool]) -> list[str]:
+        """Removes what killed runs have left, once nobody has written to it for a day; returns their names.
+
+        Sooner where `ended(owner, name)` says that nobody works at it.
+        """
+
+
+def store_of(url: str | None, *, make: bool = False) -> Store:
+    """The store that MIGRATE_BACKUP_URL names; with `make` its folder is made. Raises `SettingsError` (20) or
+    `BackupNotWritten` (15)."""
     if not url:
-        raise SettingsError("MIGRATE_BACKUP_URL is not set", hint="set it to the folder that backups go to")
+        raise SettingsError(
+            "MIGRATE_BACKUP_URL is not set", hint="set it to a folder, s3://bucket/prefix, gs://… or az://…"
+        )
     scheme, separator, rest = url.partition("://")
+    if separator and scheme in _OBJECTS:
+        from urllib.parse import urlsplit
+
+        from alembic_job.gateways.objects import ObjectStore
+
+        return ObjectStore(urlsplit(url))
     if separator and scheme != "file":
         raise SettingsError(
-            f"MIGRATE_BACKUP_URL: {scheme}:// is not supported, only a folder", hint="give a path, or file:///path"
+            f"MIGRATE_BACKUP_URL: {scheme}:// is not supported",
+            hint="give a folder, file:///path, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix",
         )
-    folder = Path(rest if separator else url)
-    try:
-        if make:
-            folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BackupNotWritten(f"the backup folder {folder} cannot be made: {error.strerror}") from error
-    if not make and not folder.is_dir():
-        raise SettingsError(f"MIGRATE_BACKUP_URL: there is no folder {folder}", hint="give the folder of the backups")
-    return folder
+    from alembic_job.gateways.folders import FolderStore
 
-
-def backups(folder: Path) -> list[Manifest]:
-    """The backups in a folder, oldest first. Files that are no manifests are passed over."""
-    found = [manifest for path in folder.glob(f"*{_SUFFIX}") if (manifest := _read(path)) is not None]
-    return sorted(found, key=lambda manifest: (manifest.taken_at, manifest.name))
-
-
-def _read(path: Path) -> Manifest | None:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        tables = tuple(Table(str(name), rows) for name, rows in data.pop("tables"))
-        known = {one.name for one in dataclasses.fields(Manifest)}
-        manifest = Manifest(**{name: value for name, value in data.items() if name in known}, tables=tables)
-    except (OSError, ValueError, TypeError, AttributeError, KeyError):
-        return None
-    return manifest if _file(path.parent, manifest) == path else None
-
-
-def _file(folder: Path, manifest: Manifest) -> Path:
-    return folder / (manifest.name + _SUFFIX)
-
-
-def keep(folder: Path, manifest: Manifest, partial: Path) -> None:
-    """Gives a proven archive its name, then writes its manifest; both survive a power cut.
-
-    Raises `BackupNotWritten`; then neither is there.
-    """
-    path, file = folder / manifest.name, _file(folder, manifest)
-    text = json.dumps(
-        {**dataclasses.asdict(manifest), "tables": [[table.name, table.rows] for table in manifest.tables]},
-        indent=1,
-        ensure_ascii=False,
-    )
-    draft = file.with_name(f".{file.name}.partial")
-    try:
-        for each in (partial, *_inside(partial)):
-            _sync(each)
-        draft.touch(mode=0o600, exist_ok=False)
-        draft.write_text(text + "\n", encoding="utf-8")
-        _sync(draft)
-        partial.rename(path)
-        draft.rename(file)
-        _sync(folder)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        if not file.exists():
-            discard(path)
-        raise BackupNotWritten(f"the backup cannot be kept as {path}: {error.strerror}") from error
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def remove(folder: Path, manifest: Manifest) -> None:
-    """Removes a backup, the manifest first: what is left of it then does not count. Raises `BackupNotWritten`."""
-    try:
-        _file(folder, manifest).unlink(missing_ok=True)
-        _sync(folder)
-        discard(folder / manifest.name)
-    except OSError as error:
-        raise BackupNotWritten(f"{folder / manifest.name} cannot be removed: {error.strerror}") from error
-
-
-def discard(path: Path) -> None:
-    """Removes a file or folder that may not be there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-@contextmanager
-def draft(folder: Path, name: str, *, directory: bool) -> Iterator[Path]:
-    """An empty file or directory, private, beside an archive's final place; gone afterwards, whatever happens.
-
-    Raises `BackupNotWritten` if nothing can be written there.
-    """
-    partial = folder / f"{_DRAFT[0]}{name}{_DRAFT[1]}"
-    try:
-        if directory:
-            partial.mkdir(mode=0o700)
-        else:
-            os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    except OSError as error:
-        raise BackupNotWritten(f"the backup cannot be written to {folder}: {error.strerror}") from error
-    try:
-        yield partial
-    finally:
-        discard(partial)
-
-
-def clear_drafts(folder: Path) -> list[str]:
-    """Removes what killed runs have left, once nobody has written to it for a day; returns their names."""
-    gone = []
-    for path in folder.glob(f"{_DRAFT[0]}*{_DRAFT[1]}"):
-        try:
-            newest = max(each.stat().st_mtime for each in (path, *_inside(path)))
-            if time.time() - newest > _ABANDONED:
-                discard(path)
-                gone.append(path.name)
-        except OSError:
-            continue
-    return gone
+    return FolderStore(Path(rest if separator else url), make=make)
 
 
 def size_of(path: Path) -> int:
     """Bytes of an archive."""
-    return sum(each.stat().st_size for each in _inside(path)) if path.is_dir() else path.stat().st_size
+    return sum(each.stat().st_size for each in inside(path)) if path.is_dir() else path.stat().st_size
 
 
 def sha256_of(path: Path) -> str:
@@ -201,16 +187,19 @@ def sha256_of(path: Path) -> str:
     if not path.is_dir():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    lines = "".join(f"{sha256_of(each)}  {each.name}\n" for each in _inside(path))
+    lines = "".join(f"{sha256_of(each)}  {each.name}\n" for each in inside(path))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _inside(path: Path) -> list[Path]:
+def inside(path: Path) -> list[Path]:
+    """The files of a folder."""
     return sorted(each for each in path.iterdir() if each.is_file()) if path.is_dir() else []
 
 
 def as_fields(manifest: Manifest) -> dict[str, Any]:
     """What events tell of a backup."""
+    encrypted: dict[str, Any] = {"encrypted": manifest.encrypted} if manifest.encrypted else {}
+    partial = {"partial": True, "arguments": list(manifest.arguments)} if manifest.partial else {}
     return {
         "backup": manifest.name,
         "database": manifest.database,
@@ -219,4 +208,6 @@ def as_fields(manifest: Manifest) -> dict[str, Any]:
         "sha256": manifest.sha256,
         "tables": len(manifest.tables),
         "verified": manifest.verified,
+        **encrypted,
+        **partial,
     }

@@ -47,8 +47,10 @@ class CopiedRows:
             self.rows[self._table] += text.count(b"\n", place + 1, end + 1)
             self._table = None
             return end + len(_END), True
-        last = text.rfind(b"\n", place, max(place, len(text) - len(_END) + 1))
+        last = text.rfind(b"\n", place)
         if last > place:
             self.rows[self._table] += text.count(b"\n", place + 1, last + 1)
-            return last, False
+            place = last
+        if len(text) - place >= len(_END):  # the end does not begin there: of a row as long as it likes, a byte is kept
+            place = len(text) - 1
         return place, False

@@ -22,8 +22,8 @@ Seen = TypeVar("Seen")
 class EnvironmentHooks(Protocol):
     """What a run does while env.py runs."""
 
-    def before(self, context: MigrationContext) -> None:
-        """env.py has configured and is about to migrate."""
+    def before(self, context: MigrationContext, arguments: dict[str, Any]) -> None:
+        """env.py has configured and is about to migrate; `arguments` are for the revisions' functions."""
 
     def after(self, context: MigrationContext) -> None:
         """That is done; env.py goes on."""
@@ -60,20 +60,11 @@ def run_env(project: Project, target: str, tag: str | None, transaction: str, ho
         if context.as_sql:
             return run_migrations(**arguments)
         with Operations.context(context):  # some revisions use `op` while they are imported
-            hooks.before(context)
+            hooks.before(context, arguments)
         run_migrations(**arguments)
         return hooks.after(context)
 
     _load(project, environment, configure=configure_ours, run_migrations=run_ours)
-
-
-def look(project: Project, tag: str | None) -> list[tuple[str, str | None, tuple[str, ...]]]:
-    """Loads env.py without changing anything: (version table, its schema, heads in the database) per configuration."""
-
-    def read(context: MigrationContext) -> tuple[str, str | None, tuple[str, ...]]:
-        return context.version_table, context.version_table_schema, context.get_current_heads()
-
-    return visit(project, tag, read)
 
 
 def visit(

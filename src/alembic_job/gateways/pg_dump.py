@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import subprocess
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
+from alembic_job import dump_arguments
 from alembic_job.dsn import Dsn
 from alembic_job.errors import BackupNotProven, BackupNotWritten, JobError, LoginFailed, SettingsError
-from alembic_job.gateways import backups, postgres, programs
-from alembic_job.gateways.backups import Manifest, Table
+from alembic_job.gateways import backups, encryption, postgres, programs, proving, space
+from alembic_job.gateways.archives import Archive
+from alembic_job.gateways.backups import Draft, Manifest, Store, Table
 from alembic_job.gateways.copied_rows import CopiedRows
 from alembic_job.logs.events import Log
 from alembic_job.logs.lines import timestamp
 
 # What pg_dump must have written: tables of every kind that holds or routes rows, but those of extensions.
 _TABLES = """
-    SELECT c.oid::int8, quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+    SELECT c.oid::int8, quote_ident(n.nspname) || '.' || quote_ident(c.relname), n.nspname::text
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'f') AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
@@ -38,13 +43,20 @@ _VERSION_TABLES = """
 # The columns differ from PostgreSQL 14 to 18, so the row is fetched as JSON.
 _LOCALE = """
     SELECT pg_encoding_to_char(encoding), to_jsonb(d) FROM pg_database d WHERE datname = current_database()"""
+# Held as long as a draft of that name is written.
+_LOCK_CLASS = 0x616A6F44
+_LOCK = "SELECT pg_advisory_xact_lock(%s, hashtext(%s))"
+_TRY_LOCK = "SELECT pg_try_advisory_xact_lock(%s, hashtext(%s))"
+_LOCK_LONGER = "SELECT pg_advisory_lock(%s, hashtext(%s))"
 _WITH_METHODS = 16  # the first pg_dump that takes a method of compression
 
 
 class DumpOptions(NamedTuple):
-    """How to dump: `jobs` above 1 make it a folder; `compress` as pg_dump takes it; `verify` is read or list.
+    """How to dump: `jobs` above 1 make it a folder; `compress` as pg_dump takes it; `verify` is read, list or restore,
+    which needs a `trial`.
 
-    `image` and `run_id` are for the manifest; every `heartbeat` seconds an event says how far it is.
+    `encrypt_to` are age's recipients; `image` and `run_id` are for the manifest; every `heartbeat` seconds an event
+    says how far it is. `arguments` are pg_dump's own, as `dump_arguments` has them.
     """
 
     bindir: str | None
@@ -52,38 +64,77 @@ class DumpOptions(NamedTuple):
     jobs: int = 1
     compress: str | None = None
     verify: str = "read"
+    encrypt_to: tuple[str, ...] = ()
     image: str | None = None
     heartbeat: float = 5.0
+    arguments: tuple[str, ...] = ()
+    trial: proving.Trial | None = None
 
 
-def dump(dsn: Dsn, folder: Path, options: DumpOptions, log: Log) -> Manifest:
-    """Dumps the database into the folder and proves it.
+def dump(dsn: Dsn, store: Store, options: DumpOptions, log: Log) -> Manifest:
+    """Dumps the database into the store and proves it.
 
-    Written under a temporary name, checked by exit status, its list of tables against the catalog and, with
-    `verify=read`, a full read back; then renamed. Raises `SettingsError` (20: no usable program),
+    Written as a draft, checked by exit status, its list of tables against the catalog and, with `verify=read`, a full
+    read back; with `verify=restore` restored as well; then kept. Raises `SettingsError` (20: no usable program),
     `BackupNotWritten` (15), `BackupNotProven` (25) or `LoginFailed` (21); then nothing of it stays.
     """
-    for name in backups.clear_drafts(folder):
-        log.info("backup.draft_removed", path=str(folder / name))
+    check(store, options)
     with closing(postgres.connect(dsn, "alembic-job backup")) as connection:
         postgres.unbound(connection)
         major = postgres.server_state(connection).version // 10_000
         found = programs.find_programs(options.bindir, major)
         _check_compress(options.compress, found.major)
-        return _dump(connection, dsn, folder, found, options, log)
+        _clear_drafts(connection, store, log)
+        trial = options.trial
+        with proving.place_of(trial, connection, dsn, log) if trial else nullcontext() as place:
+            return _dump(connection, dsn, store, found, options, place, log)
+
+
+def _clear_drafts(connection: Connection, store: Store, log: Log) -> None:
+    """What killed runs have left in the store: those of this database are known by the lock that they do not hold."""
+    mine = _owner(postgres.identity(connection))
+
+    def ended(owner: str, name: str) -> bool:
+        return owner == mine and bool(postgres.query(connection, _TRY_LOCK, _LOCK_CLASS, name)[0][0])
+
+    for name in store.clear_drafts(ended):
+        log.info("backup.draft_removed", path=store.at(name))
+
+
+def _owner(identity: str) -> str:
+    """A database in the name of a file: those of many may lie in one place."""
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
+def check(store: Store, options: DumpOptions) -> None:
+    """Raises `SettingsError` if such a backup cannot be taken there."""
+    store.check(jobs=options.jobs, encrypt=bool(options.encrypt_to))
+    if options.encrypt_to:
+        encryption.check(options.encrypt_to)
+    dump_arguments.check(options.arguments)
+    if options.trial:
+        options.trial.check(options.encrypt_to)
 
 
 def _dump(
-    connection: Connection, dsn: Dsn, folder: Path, found: programs.Programs, options: DumpOptions, log: Log
+    connection: Connection,
+    dsn: Dsn,
+    store: Store,
+    found: programs.Programs,
+    options: DumpOptions,
+    place: proving.Place | None,
+    log: Log,
 ) -> Manifest:
     begun, taken_at = time.monotonic(), timestamp()
-    with _Snapshot(connection) as seen:
-        name = _name(seen.database, options.run_id, options.jobs)
-        path = folder / name
-        log.info("backup.started", path=str(path), server_major=seen.version // 10_000, client_major=found.major)
-        with backups.draft(folder, name, directory=options.jobs > 1) as partial:
-            _write(found, dsn, partial, seen.snapshot, options, log)
-            rows = _prove(found, partial, seen.tables, options.verify)
+    with _Snapshot(connection, options.arguments) as seen:
+        space.check(store, seen.identity, seen.size, options.compress, log)
+        name = _name(seen.database, options)
+        log.info("backup.started", path=store.at(name), server_major=seen.version // 10_000, client_major=found.major)
+        postgres.query(connection, _LOCK, _LOCK_CLASS, name)
+        directory = options.jobs > 1
+        with store.draft(name, owner=_owner(seen.identity), directory=directory, expected=seen.size) as draft:
+            rows = _taken(found, dsn, draft, seen, options, log)
+            size, sha256 = draft.finish(read_back=options.verify != "list")
             manifest = Manifest(
                 name=name,
                 database=seen.database,
@@ -93,41 +144,73 @@ def _dump(
                 revisions=seen.revisions,
                 server_version=seen.version,
                 client_major=found.major,
-                format="directory" if options.jobs > 1 else "custom",
+                format="directory" if directory else "custom",
                 snapshot=seen.snapshot,
-                size=backups.size_of(partial),
-                sha256=backups.sha256_of(partial),
+                size=size,
+                sha256=sha256,
                 duration_seconds=round(time.monotonic() - begun, 3),
                 verified=options.verify,
                 locale=seen.locale,
                 tables=tuple(Table(table, rows.get(table)) for table in seen.tables.values()),
                 image=options.image,
+                encrypted=encryption.AGE if options.encrypt_to else None,
+                recipients=options.encrypt_to,
+                database_size=seen.size,
+                compress=options.compress,
+                partial=dump_arguments.is_partial(options.arguments),
+                arguments=options.arguments,
             )
-            backups.keep(folder, manifest, partial)
+            if place is not None:
+                seen.release(name)
+                _restored(place, found, store, draft, manifest, options)
+                manifest = replace(manifest, duration_seconds=round(time.monotonic() - begun, 3))
+            draft.keep(manifest)
     log.info(
         "backup.finished",
-        path=str(path),
+        path=store.at(name),
         **backups.as_fields(manifest),
         duration_seconds=round(time.monotonic() - begun, 3),
     )
     return manifest
 
 
-class _Snapshot:
-    """What the database holds at one moment, which the dump then shows too. Open it as long as pg_dump runs."""
+def _restored(
+    place: proving.Place,
+    found: programs.Programs,
+    store: Store,
+    draft: Draft,
+    manifest: Manifest,
+    options: DumpOptions,
+) -> None:
+    """Proves what is stored by restoring it: a folder has it under the draft's name, any other store by its own."""
+    assert options.trial is not None
+    stored = replace(manifest, name=draft.path.name) if draft.path else manifest
+    archive = Archive(store, stored, options.trial.identity)
+    place.prove(found, archive, options.jobs if archive.file else 1, options.heartbeat)
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+
+class _Snapshot:
+    """What the database holds at one moment, which the dump then shows too. Open it as long as pg_dump runs.
+
+    Without the schemas that pg_dump's `arguments` leave out.
+    """
+
+    def __init__(self, connection: Connection, arguments: Sequence[str]) -> None:
+        self._connection, self._arguments = connection, arguments
 
     def __enter__(self) -> _Snapshot:
         ask = self._connection
         self.identity = postgres.identity(ask)
         postgres.query(ask, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         [[self.snapshot]] = postgres.query(ask, "SELECT pg_export_snapshot()")
-        [[self.database, self.version]] = postgres.query(
-            ask, "SELECT current_database(), current_setting('server_version_num')::int"
+        [[self.database, self.version, self.size]] = postgres.query(
+            ask,
+            "SELECT current_database(), current_setting('server_version_num')::int,"
+            " pg_database_size(current_database())",
         )
-        self.tables: dict[int, str] = dict(postgres.query(ask, _TABLES))
+        self.tables: dict[int, str] = {
+            oid: name for oid, name, schema in postgres.query(ask, _TABLES) if self._is_in(schema)
+        }
         self.revisions = {f"{schema}.{name}": self._heads(schema, name) for schema, name in self._version_tables()}
         [[encoding, row]] = postgres.query(ask, _LOCALE)
         self.locale: dict[str, str | None] = {
@@ -143,18 +226,29 @@ class _Snapshot:
         if not self._connection.closed:
             postgres.query(self._connection, "ROLLBACK")
 
+    def release(self, name: str) -> None:
+        """Lets the server vacuum again, pg_dump being done; the draft of that name stays locked until the end."""
+        postgres.query(self._connection, _LOCK_LONGER, _LOCK_CLASS, name)
+        postgres.query(self._connection, "ROLLBACK")
+
+    def _is_in(self, schema: str) -> bool:
+        return not dump_arguments.excludes(self._arguments, schema)
+
     def _version_tables(self) -> list[tuple[str, str]]:
-        return [(schema, name) for schema, name in postgres.query(self._connection, _VERSION_TABLES)]
+        found = postgres.query(self._connection, _VERSION_TABLES)
+        return [(schema, name) for schema, name in found if self._is_in(schema)]
 
     def _heads(self, schema: str, name: str) -> list[str]:
         statement = sql.SQL("SELECT version_num::text FROM {} ORDER BY 1").format(sql.Identifier(schema, name))
         return [head for [head] in postgres.query(self._connection, statement.as_string(self._connection))]
 
 
-def _name(database: str, run_id: str, jobs: int) -> str:
+def _name(database: str, options: DumpOptions) -> str:
     safe = "".join(char if char.isalnum() or char in "-_" else "_" for char in database)
     safe = safe.encode()[:80].decode(errors="ignore")
-    return f"{safe}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{run_id}.{'dir' if jobs > 1 else 'dump'}"
+    kind = "dir" if options.jobs > 1 else "dump"
+    encrypted = encryption.SUFFIX if options.encrypt_to else ""
+    return f"{safe}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{options.run_id}.{kind}{encrypted}"
 
 
 def _check_compress(compress: str | None, client_major: int) -> None:
@@ -165,20 +259,108 @@ def _check_compress(compress: str | None, client_major: int) -> None:
         )
 
 
-def _write(found: programs.Programs, dsn: Dsn, partial: Path, snapshot: str, options: DumpOptions, log: Log) -> None:
-    begun = time.monotonic()
-
-    def tell() -> None:
-        size, seconds = backups.size_of(partial), time.monotonic() - begun
-        log.info("backup.progress", bytes=size, bytes_per_second=int(size / seconds), seconds=round(seconds, 1))
-
-    argv = [found.path("pg_dump"), "--no-password", f"--file={partial}", f"--snapshot={snapshot}"]
+def _taken(
+    found: programs.Programs, dsn: Dsn, draft: Draft, seen: _Snapshot, options: DumpOptions, log: Log
+) -> dict[str, int]:
+    """Writes the draft and proves it; returns the rows of each table, as far as they were read."""
+    argv = [found.path("pg_dump"), "--no-password", f"--snapshot={seen.snapshot}"]
     argv += ["--format=directory", f"--jobs={options.jobs}"] if options.jobs > 1 else ["--format=custom"]
     if options.compress:
         argv.append(f"--compress={options.compress}")
-    done = programs.run(argv, postgres.with_password(dsn), tell, options.heartbeat)
+    argv += options.arguments
+    told = _Told(options.heartbeat, log)
+    if draft.path is None or options.encrypt_to:
+        return _stream(found, argv, dsn, draft, seen.tables, options, told)
+    path = draft.path
+    argv.append(f"--file={path}")
+    done = programs.run(argv, postgres.with_password(dsn), lambda: told.now(backups.size_of(path)), options.heartbeat)
     if done.returncode != 0:
         raise _dump_error(done.stderr, options)
+    return _prove(found, path, seen.tables, options.verify)
+
+
+class _Told:
+    """Says every so many seconds how far the dump is."""
+
+    def __init__(self, every: float, log: Log) -> None:
+        self._every, self._log = every, log
+        self._begun = self._last = time.monotonic()
+
+    def now(self, size: int) -> None:
+        self._last = time.monotonic()
+        seconds = self._last - self._begun
+        self._log.info("backup.progress", bytes=size, bytes_per_second=int(size / seconds), seconds=round(seconds, 1))
+
+    def perhaps(self, size: int) -> None:
+        if time.monotonic() - self._last >= self._every:
+            self.now(size)
+
+
+def _stream(
+    found: programs.Programs,
+    argv: list[str],
+    dsn: Dsn,
+    draft: Draft,
+    tables: dict[int, str],
+    options: DumpOptions,
+    told: _Told,
+) -> dict[str, int]:
+    """pg_dump to where the draft goes, encrypted if need be, and on the way through what proves it."""
+    with (
+        _Proof(found, options.verify) as proof,
+        programs.Flowing(argv, postgres.with_password(dsn)) as dumping,
+    ):
+
+        def pieces() -> Iterator[bytes]:
+            size = 0
+            for piece in dumping.pieces():
+                proof.write(piece)
+                yield piece
+                size += len(piece)
+                told.perhaps(size)
+
+        if options.encrypt_to:
+            encryption.encrypt(pieces(), draft.write, options.encrypt_to)
+        else:
+            for piece in pieces():
+                draft.write(piece)
+        done = dumping.done()
+        if done.returncode != 0:
+            raise _dump_error(done.stderr, options)
+        return proof.rows(tables)
+
+
+class _Proof:
+    """The programs that read an archive while it is written."""
+
+    def __init__(self, found: programs.Programs, verify: str) -> None:
+        self._listing, self._counted = bytearray(), CopiedRows()
+        restore = found.path("pg_restore")
+        self._list = programs.Fed([restore, "--list"], self._listing.extend)
+        self._read = (
+            programs.Fed([restore, "--data-only", "--file=-"], self._counted.feed) if verify != "list" else None
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._list.__exit__(*error)
+        if self._read:
+            self._read.__exit__(*error)
+
+    def write(self, piece: bytes) -> None:
+        self._list.write(piece)
+        if self._read:
+            self._read.write(piece)
+
+    def rows(self, tables: dict[int, str]) -> dict[str, int]:
+        """After the last piece: as `_prove`."""
+        _check_read(self._list.done())
+        _check_tables(self._listing.decode(errors="replace"), tables)
+        if self._read:
+            _check_read(self._read.done())
+        return self._counted.rows
 
 
 def _dump_error(stderr: str, options: DumpOptions) -> JobError:
@@ -192,6 +374,10 @@ def _dump_error(stderr: str, options: DumpOptions) -> JobError:
         return SettingsError(
             f"MIGRATE_BACKUP_COMPRESS={options.compress}: {said}", hint="such as 6, gzip:6, lz4, zstd:3 or none"
         )
+    if options.arguments and re.search(r"(unrecognized|illegal|invalid) option|[Ii]mproper|cross-database", said):
+        return SettingsError(
+            f"MIGRATE_BACKUP_ARGS: {said}", hint="give what this pg_dump takes, or use newer client programs"
+        )
     return BackupNotWritten(f"pg_dump failed: {said}")
 
 
@@ -201,21 +387,33 @@ def _prove(found: programs.Programs, archive: Path, tables: dict[int, str], veri
     Returns the rows of each table in the archive, as far as they were read. Raises `BackupNotProven`.
     """
     listed = programs.run([found.path("pg_restore"), "--list", str(archive)])
-    if listed.returncode != 0:
-        raise BackupNotProven(f"pg_restore cannot read the dump back: {' '.join(listed.stderr.split())[-2000:]}")
-    there = _listed_tables(listed.stdout)
+    _check_read(listed)
+    _check_tables(listed.stdout, tables)
+    return read_back(found, archive) if verify != "list" else {}
+
+
+def _check_tables(listing: str, tables: dict[int, str]) -> None:
+    there = _listed_tables(listing)
     missing = sorted(name for oid, name in tables.items() if oid not in there)
     if missing:
         raise BackupNotProven(f"the dump lacks tables that the database has: {', '.join(missing[:20])}")
-    return read_back(found, archive) if verify == "read" else {}
 
 
-def read_back(found: programs.Programs, archive: Path) -> dict[str, int]:
-    """Reads an archive to its last byte; returns the rows of each table. Raises `BackupNotProven`."""
-    counted = CopiedRows()
-    read = programs.read_out([found.path("pg_restore"), "--data-only", "--file=-", str(archive)], counted.feed)
-    if read.returncode != 0:
-        raise BackupNotProven(f"pg_restore cannot read the dump back: {' '.join(read.stderr.split())[-2000:]}")
+def _check_read(done: subprocess.CompletedProcess[str]) -> None:
+    if done.returncode != 0:
+        raise BackupNotProven(f"pg_restore cannot read the dump back: {' '.join(done.stderr.split())[-2000:]}")
+
+
+def read_back(found: programs.Programs, archive: Path | programs.Feed) -> dict[str, int]:
+    """Reads an archive to its last byte; returns the rows of each table. Raises `BackupNotProven`, and what a feed
+    raises."""
+    counted, argv = CopiedRows(), [found.path("pg_restore"), "--data-only", "--file=-"]
+    if isinstance(archive, Path):
+        _check_read(programs.read_out([*argv, str(archive)], counted.feed))
+        return counted.rows
+    with programs.Fed(argv, counted.feed) as reading:
+        archive(reading.write)
+        _check_read(reading.done())
     return counted.rows
 
 

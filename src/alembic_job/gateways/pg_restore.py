@@ -20,6 +20,8 @@ _UNKNOWN_SETTING = re.compile(
 )
 _ERROR = re.compile(r"^pg_restore: error: ", re.MULTILINE)
 _IGNORED = re.compile(r"errors ignored on restore: (\d+)")
+# For the rows alone: on another server there may be none of the roles and tablespaces, and nothing is to be connected.
+_ROWS_ONLY = ("owner", "privileges", "tablespaces", "publications", "subscriptions", "security-labels")
 _DROPPED = "the new database was dropped again, nothing else was touched"
 
 
@@ -55,21 +57,32 @@ def check(archive: Path, manifest: Manifest) -> None:
 def restore(
     found: programs.Programs,
     dsn: Dsn,
-    archive: Path,
+    archive: Path | programs.Feed,
     jobs: int,
     server_major: int,
     tick: Callable[[], None] | None = None,
     every: float = 5.0,
+    *,
+    rows_only: bool = False,
 ) -> None:
-    """Fills the empty database of `dsn` from the archive; `tick` is called every so many seconds meanwhile.
+    """Fills the empty database of `dsn` from the archive, or what feeds it (one job only).
+
+    `tick` is called every so many seconds meanwhile. `rows_only` leaves out whose everything is and who may do what.
 
     Raises `LoginFailed` (21: roles or privileges are missing), `BackupNotWritten` (15: disk full), `ConnectionLost`
     (13), else `BackupNotProven` (25).
     """
     argv = [found.path("pg_restore"), "--no-password", f"--dbname={_conninfo(dsn)}", f"--jobs={jobs}"]
+    if rows_only:
+        argv += [f"--no-{each}" for each in _ROWS_ONLY]
     if found.major <= server_major:
         argv.append("--exit-on-error")  # else it would end at a setting that the server does not know
-    done = programs.run([*argv, str(archive)], postgres.with_password(dsn), tick, every)
+    feed = None
+    if isinstance(archive, Path):
+        argv.append(str(archive))
+    else:
+        feed = archive
+    done = programs.run(argv, postgres.with_password(dsn), tick, every, feed)
     if done.returncode != 0 and not only_unknown_settings(done.stderr):
         raise restore_error(done.stderr, done.returncode)
 

@@ -9,13 +9,15 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from alembic_job.dsn import Dsn
 from alembic_job.errors import SettingsError
 
 _PIECE = 1 << 20  # bytes
+_POURED = 10.0  # seconds that what feeds a program gets to notice that it failed
 _PIECES = 16  # of what a program says
 _ENVIRONMENT = {
     "host": "PGHOST",
@@ -38,6 +40,8 @@ _ENVIRONMENT = {
     "krbsrvname": "PGKRBSRVNAME",
     "target_session_attrs": "PGTARGETSESSIONATTRS",
 }
+
+Feed = Callable[[Callable[[bytes], None]], None]  # writes all that a program is to read, by the function given
 
 
 def environment(dsn: Dsn) -> dict[str, str]:
@@ -96,22 +100,27 @@ def _look(folder: Path) -> Programs | None:
 
 
 def run(
-    argv: list[str], dsn: Dsn | None = None, tick: Callable[[], None] | None = None, every: float = 5.0
+    argv: list[str],
+    dsn: Dsn | None = None,
+    tick: Callable[[], None] | None = None,
+    every: float = 5.0,
+    feed: Feed | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Runs a program to its end with its output kept; it is killed if we are interrupted meanwhile.
 
-    `tick` is called every so many seconds as long as it runs.
+    `tick` is called every so many seconds as long as it runs. Raises what `feed` raises.
     """
     process = subprocess.Popen(
         argv,
         env=environment(dsn) if dsn else None,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         errors="backslashreplace",
         start_new_session=True,
     )
+    poured = _Poured(process, feed) if feed else None
     try:
         while True:
             try:
@@ -120,10 +129,142 @@ def run(
             except subprocess.TimeoutExpired:
                 assert tick is not None
                 tick()
+        if poured:
+            poured.join()
     except BaseException:
         end(process)
         raise
     return subprocess.CompletedProcess(argv, process.returncode, out, err)
+
+
+class _Poured:
+    """A thread that feeds a program by its stdin."""
+
+    def __init__(self, process: subprocess.Popen[str], feed: Feed) -> None:
+        assert process.stdin is not None
+        self._process, self._feed = process, feed
+        self._stdin: IO[bytes] = process.stdin.buffer  # type: ignore[attr-defined] # of a TextIOWrapper
+        self._text, process.stdin = process.stdin, None  # `communicate` would close it
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="alembic-job-feed", daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        """After the program's end: raises what feeding it raised, but that it failed itself."""
+        self._thread.join(_POURED if self._process.returncode else None)
+        if self._failure is not None and not isinstance(self._failure, BrokenPipeError):
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            self._feed(self._write)
+        except BaseException as error:
+            self._failure = error
+        finally:
+            with suppress(OSError):
+                self._text.close()
+
+    def _write(self, piece: bytes) -> None:
+        """What a program does not read any more is passed over, so that a feed sees its own end; not if it failed."""
+        if self._process.poll():
+            raise BrokenPipeError
+        with suppress(BrokenPipeError):
+            self._stdin.write(piece)
+
+
+class Flowing:
+    """A program that runs while we read its stdout; `with` it, so that it ends when we do."""
+
+    def __init__(self, argv: list[str], dsn: Dsn | None = None, *, fed: bool = False) -> None:
+        """If `fed`, it reads what `write` is given."""
+        self._argv = argv
+        self._process = subprocess.Popen(
+            argv,
+            env=environment(dsn) if dsn else None,
+            stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            bufsize=0,
+        )
+        assert self._process.stdout is not None and self._process.stderr is not None
+        self._stdout, self._stderr, self._stdin = self._process.stdout, self._process.stderr, self._process.stdin
+        self._said: list[bytes] = []
+        self._listener = threading.Thread(target=_keep_last, args=(self._stderr, self._said), daemon=True)
+        self._listener.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            end(self._process)
+        self._listener.join(timeout=5)
+        for stream in (self._stdin, self._stdout, self._stderr):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+
+    def pieces(self) -> Iterator[bytes]:
+        """What it writes."""
+        while piece := self._stdout.read(_PIECE):
+            yield piece
+
+    def write(self, piece: bytes) -> None:
+        """Gives it something to read; nothing happens once it reads no more."""
+        assert self._stdin is not None
+        rest = memoryview(piece)
+        while rest and not self._stdin.closed:
+            try:
+                rest = rest[self._stdin.write(rest) :]
+            except BrokenPipeError:
+                self.no_more()
+
+    def no_more(self) -> None:
+        """That was all it gets to read."""
+        assert self._stdin is not None
+        with suppress(BrokenPipeError):
+            self._stdin.close()
+
+    def done(self) -> subprocess.CompletedProcess[str]:
+        """Waits for its end; of what it said to stderr the last is kept."""
+        self._process.wait()
+        self._listener.join(timeout=5)
+        said = b"".join(self._said).decode(errors="backslashreplace")
+        return subprocess.CompletedProcess(self._argv, self._process.returncode, "", said)
+
+
+class Fed(Flowing):
+    """A program that we write to, while a thread hands on what it writes to `each`."""
+
+    def __init__(self, argv: list[str], each: Callable[[bytes], None]) -> None:
+        super().__init__(argv, fed=True)
+        self._each = each
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._hand_on, name="alembic-job-output", daemon=True)
+        self._thread.start()
+
+    def done(self) -> subprocess.CompletedProcess[str]:
+        """Lets it come to its end. Raises what `each` raised."""
+        self.no_more()
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+        return super().done()
+
+    def __exit__(self, *error: object) -> None:
+        if self._process.poll() is None:
+            end(self._process)
+        self._thread.join(timeout=5)
+        super().__exit__(*error)
+
+    def _hand_on(self) -> None:
+        for piece in self.pieces():
+            if self._failure is None:
+                try:
+                    self._each(piece)
+                except BaseException as error:
+                    self._failure = error
 
 
 def read_out(argv: list[str], each: Callable[[bytes], None]) -> subprocess.CompletedProcess[str]:
@@ -131,30 +272,10 @@ def read_out(argv: list[str], each: Callable[[bytes], None]) -> subprocess.Compl
 
     A thread reads that: a file would need a folder that can be written to, which a container may lack.
     """
-    process = subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        bufsize=0,
-    )
-    assert process.stdout is not None and process.stderr is not None
-    said: list[bytes] = []
-    listener = threading.Thread(target=_keep_last, args=(process.stderr, said), daemon=True)
-    listener.start()
-    try:
-        while piece := process.stdout.read(_PIECE):
+    with Flowing(argv) as program:
+        for piece in program.pieces():
             each(piece)
-        process.wait()
-    except BaseException:
-        end(process)
-        raise
-    finally:
-        listener.join(timeout=5)
-        process.stdout.close()
-        process.stderr.close()
-    return subprocess.CompletedProcess(argv, process.returncode, "", b"".join(said).decode(errors="backslashreplace"))
+        return program.done()
 
 
 def _keep_last(stream: IO[bytes], kept: list[bytes]) -> None:
@@ -167,6 +288,8 @@ def _keep_last(stream: IO[bytes], kept: list[bytes]) -> None:
 def end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
     """Asks a child process, started as leader of its own session, and its children to end, and makes them a moment
     later."""
+    if process.poll() is not None:
+        return
     os.killpg(process.pid, signal.SIGTERM)
     try:
         process.wait(timeout=0.25)

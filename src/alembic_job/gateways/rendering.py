@@ -13,6 +13,7 @@ import select
 import signal
 import time
 import warnings
+from collections import deque
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from io import FileIO
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
     from alembic.script import Script
 
-_PATIENCE = 10.0  # seconds for one revision; some downgrades would wait for something
+_PATIENCE = 10.0  # seconds in all for downgrades that wait for something
 _OF_SERVER = ("server_version_info", "default_schema_name", "_backslash_escapes")
 _LONGEST = 900  # seconds until the kernel ends a child whose parent is gone
 
@@ -69,50 +70,59 @@ class Renderer:
 
     def __init__(self, context: MigrationContext, scripts: Iterable[Script], arguments: dict[str, Any], *, up: bool):
         """`arguments` are those that env.py gives to the revisions' functions; `up` renders upgrades, too."""
-        self._wanted = list(scripts)
+        self._job = (context, arguments, up)
+        self._left = deque(scripts)
         self._found: dict[str, Looked] = {}
         self._given: set[str] = set()
         self._rest = b""
+        self._patience = _PATIENCE
+        self._pipe: int | None = None
+        self._start()
+
+    def _start(self) -> None:
         read, write = os.pipe()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # threads: the child takes none of their locks
             self._child = os.fork()
         if self._child == 0:
-            _child(write, context, self._wanted, arguments, up)
+            _child(write, list(self._left), *self._job)
         os.close(write)
         os.set_blocking(read, False)
-        self._pipe: int | None = read
+        self._pipe, self._rest = read, b""
 
     def upto(self, revision: str) -> Iterator[Looked]:
         """All that is known by now and was not given out, this revision's among it: it is waited for."""
         if revision in self._given:
             return
-        end = time.monotonic() + _PATIENCE
-        while revision not in self._found and self._pipe is not None:
-            before = len(self._found)
-            self._receive(max(0.0, end - time.monotonic()))
-            if len(self._found) > before:
-                end = time.monotonic() + _PATIENCE
-            elif time.monotonic() >= end:
-                self.close()
-        if revision not in self._found:
-            self._found[revision] = _lost(revision)
+        while revision not in self._found and self._left:
+            if not self._receive():
+                self._pass_over(self._left[0].revision)
         found, self._found = self._found, {}
         self._given.update(found)
         yield from found.values()
 
-    def _receive(self, seconds: float) -> None:
+    def _pass_over(self, revision: str) -> None:
+        """The child has ended, or waits for something, while it looked at this one: the next goes on after it."""
+        self._found[revision] = _lost(revision)
+        self._left.popleft()
+        self.close()
+        if self._left:
+            self._start()
+
+    def _receive(self) -> bool:
+        """Takes what the child has sent, or sends within its patience. False if it has ended, or takes too long."""
         assert self._pipe is not None
-        if not select.select([self._pipe], [], [], seconds)[0]:
-            return
+        begun = time.monotonic()
+        if not select.select([self._pipe], [], [], self._patience)[0]:
+            self._patience = max(0.1, self._patience - (time.monotonic() - begun))
+            return False
         data = os.read(self._pipe, 1 << 20)
-        if not data:
-            self.close()
-            return
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             revision, down, up, *others = json.loads(line)
             self._found[revision] = Looked(revision, Rendered.of_json(down), Rendered.of_json(up), *others)
+            self._left.popleft()
+        return bool(data)
 
     def close(self) -> None:
         """Ends the child."""
@@ -133,12 +143,15 @@ def _lost(revision: str) -> Looked:
 
 
 def _child(
-    pipe: int, context: MigrationContext, scripts: list[Script], arguments: dict[str, Any], up: bool
+    pipe: int, scripts: list[Script], context: MigrationContext, arguments: dict[str, Any], up: bool
 ) -> NoReturn:
     try:
         import gc
+        import logging
 
         gc.disable()
+        logging.disable(logging.CRITICAL)  # handlers have locks that other threads may have held
+        warnings.simplefilter("ignore")
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGALRM):
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)

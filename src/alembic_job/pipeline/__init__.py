@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from alembic_job.errors import Interrupted, JobError
+from alembic_job.errors import Interrupted, JobError, RevisionUnknown
 from alembic_job.fingerprint import digest_of
 from alembic_job.gateways.inputs import Recorder
 from alembic_job.gateways.project import open_project
@@ -19,11 +19,14 @@ from alembic_job.model import Change, Report
 from alembic_job.pipeline.change import Run
 from alembic_job.pipeline.failure import classify
 from alembic_job.pipeline.session import Session
+from alembic_job.pipeline.undoing import Consent, check_backup
 from alembic_job.settings import Settings
 from alembic_job.steps import preflight
 from alembic_job.steps.backup import back_up
 from alembic_job.steps.record import record
 from alembic_job.watch import Watch
+
+_NONE = Consent()
 
 
 def migrate(
@@ -38,8 +41,22 @@ def migrate(
     """Waits for the database, locks it, backs it up if asked, upgrades, verifies. Raises `JobError` with `.report`.
 
     `request_keys` (see `fingerprint`) name the request, for recording that nothing is pending afterwards.
+    With MIGRATE_WHEN_AHEAD=rollback, revisions that the project lacks are undone first.
     """
-    return _change(settings, settings.to or "head", "migrate", False, log, watch, identity, learn_secret, request_keys)
+    identity = identity or Identity()
+    rest = (log, watch, identity, learn_secret)
+    try:
+        return _change(settings, settings.to or "head", "migrate", False, *rest, request_keys)
+    except RevisionUnknown as error:
+        if settings.when_ahead != "rollback" or not error.fields.get("below"):
+            raise
+        log.warning("database.ahead", unknown=error.fields["unknown"], message=str(error).partition(":")[0])
+        below: Any = error.fields["below"]
+    back = _change(settings, below[0], "migrate", True, *rest)
+    report = migrate(settings, log=log, watch=watch, identity=identity, learn_secret=learn_secret)
+    report.source, report.reverted = back.source, back.reverted + report.reverted
+    report.duration_seconds += back.duration_seconds
+    return report
 
 
 def rollback(
@@ -50,9 +67,14 @@ def rollback(
     watch: Watch,
     identity: Identity | None = None,
     learn_secret: Callable[[str], None] = lambda secret: None,
+    consent: Consent = _NONE,
 ) -> Report:
-    """Downgrades to `target` (a revision, `base`, `-1`) under the same lock, backup and verification."""
-    return _change(settings, target, "rollback", True, log, watch, identity, learn_secret)
+    """Downgrades to `target` (a revision, `base`, `-1`) under the same lock, backup and verification.
+
+    Revisions that the project lacks are undone by what the history in the database holds. Before the first change it
+    is told what data would be lost; `consent` says what may be.
+    """
+    return _change(settings, target, "rollback", True, log, watch, identity, learn_secret, consent=consent)
 
 
 def _change(
@@ -65,6 +87,7 @@ def _change(
     identity: Identity | None,
     learn_secret: Callable[[str], None],
     request_keys: tuple[str, ...] = (),
+    consent: Consent = _NONE,
 ) -> Report:
     begun = time.monotonic()
     identity = identity or Identity()
@@ -75,14 +98,16 @@ def _change(
             log.warning("job.skipped", reason=settings.skip)
             report.outcome = "skipped"
             return report
+        if down:
+            check_backup(settings, consent)
         with Recorder() as recorder, exported_url(settings):
             project = open_project(settings, ("downgrade" if down else "upgrade", target), log)
             folders = [project.script.dir, *(str(folder) for folder in project.script._version_locations)]
             recorder.begin(folders)
-            preflight.check_target_early(project, target)
+            preflight.check_target_early(project, target, down=down)
             doing: dict[str, Any] = {"down": down, "identity": identity, "watch": watch, "log": log}
-            backup = partial(_back_up, settings, log)
-            run = Run(settings, project, target, **doing, backup=backup, learn_secret=learn_secret, recorder=recorder)
+            doing |= {"consent": consent, "learn_secret": learn_secret, "recorder": recorder}
+            run = Run(settings, project, target, **doing, backup=partial(_back_up, settings, consent, log))
             watch.progress = partial(_so_far, report, run)
             run.execute()
             if request_keys and settings.history != "off":
@@ -99,11 +124,13 @@ def _change(
         report.duration_seconds = time.monotonic() - begun
         if run is not None:
             _summarize(report, run.changes, down)
+            run.conclude(report.outcome, report.exit_code, report.error)
             run.close()
 
 
-def _back_up(settings: Settings, log: Log, session: Session) -> None:
-    back_up(settings, session.dsn, session.run.run_id, log)
+def _back_up(settings: Settings, consent: Consent, log: Log, session: Session) -> None:
+    if not consent.no_backup:
+        back_up(settings, session.dsn, session.run.run_id, session.watch, log)
 
 
 @contextmanager

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from alembic_job.dsn import Dsn
 from alembic_job.errors import BackupNotProven, SettingsError
-from alembic_job.gateways import backups as store
-from alembic_job.gateways.backups import Manifest
+from alembic_job.gateways import backups
+from alembic_job.gateways.archives import Archive
+from alembic_job.gateways.backups import Manifest, Store
 from alembic_job.identity import Identity
 from alembic_job.logs.events import Log
 from alembic_job.model import Report
@@ -25,15 +25,15 @@ def backup(settings: Settings, *, log: Log, watch: Watch, identity: Identity, **
     """Takes a proven backup now, whatever MIGRATE_BACKUP says. Needs MIGRATE_BACKUP_URL."""
 
     def work(dsn: Dsn) -> None:
-        store.folder_of(settings.backup_url, make=True)
+        step.check(settings, watch)
         wait_for_primary(dsn, identity.application_name, settings.wait_timeout, settings.login_grace, log).close()
-        step.take(settings, dsn, identity.run_id, log)
+        step.take(settings, dsn, identity.run_id, watch, log)
 
     return report_of("backup", settings, identity, watch, work)
 
 
 def prune(settings: Settings, *, log: Log, watch: Watch, identity: Identity, dry_run: bool, **_: Any) -> Report:
-    """Removes the backups that no rule keeps, of all databases in the folder; a `dry_run` only names them."""
+    """Removes the backups that no rule keeps, of all databases in the store; a `dry_run` only names them."""
     report = Report("backup prune", identity.run_id)
     with concluded(report, watch):
         if settings.backup_keep is None and settings.backup_keep_for is None:
@@ -41,7 +41,8 @@ def prune(settings: Settings, *, log: Log, watch: Watch, identity: Identity, dry
                 "neither MIGRATE_BACKUP_KEEP nor MIGRATE_BACKUP_KEEP_FOR is set, so every backup stays",
                 hint="say what is to stay, such as --backup-keep 10 --backup-keep-for 30d",
             )
-        gone = step.prune(settings, store.backups(store.folder_of(settings.backup_url)), log, dry_run=dry_run)
+        store = backups.store_of(settings.backup_url)
+        gone = step.prune(settings, store, store.manifests(), log, dry_run=dry_run)
         report.fields |= {"expired": [each.name for each in gone], "dry_run": dry_run}
     return report
 
@@ -55,17 +56,19 @@ def verify(
     """
     report = Report("backup verify", identity.run_id)
     with concluded(report, watch):
-        folder = store.folder_of(settings.backup_url)
-        found = store.backups(folder)
-        chosen = found if every else [choose(folder, found, name)]
+        store = backups.store_of(settings.backup_url)
+        found = store.manifests()
+        chosen = found if every else [choose(store, found, name)]
         failed = []
         for manifest in chosen:
             watch.check()
-            if problem := _problem(settings, folder, manifest):
+            archive = Archive(store, manifest, settings.backup_identity)
+            if problem := _problem(settings, archive):
                 failed.append(manifest.name)
                 log.error("backup.damaged", backup=manifest.name, taken_at=manifest.taken_at, reason=problem)
             else:
-                log.info("backup.verified", taken_at=manifest.taken_at, **store.as_fields(manifest))
+                read = "read" if archive.readable() else "hash"
+                log.info("backup.verified", taken_at=manifest.taken_at, by=read, **backups.as_fields(manifest))
         if failed:
             raise BackupNotProven(
                 f"{', '.join(failed)} cannot be relied on",
@@ -74,17 +77,21 @@ def verify(
     return report
 
 
-def _problem(settings: Settings, folder: Path, manifest: Manifest) -> str | None:
-    """What is wrong with a backup. Raises `SettingsError` where there are no programs to tell."""
+def _problem(settings: Settings, archive: Archive) -> str | None:
+    """What is wrong with a backup. Raises `SettingsError` where there are no programs to tell, `BackupNotWritten` (15)
+    where the store does not answer."""
     from alembic_job.gateways import pg_dump, programs
 
-    archive = folder / manifest.name
+    manifest = archive.manifest
     try:
         if not archive.exists():
             return "its archive is gone"
-        if store.sha256_of(archive) != manifest.sha256:
+        if archive.file and backups.sha256_of(archive.file) != manifest.sha256:
             return "its archive is not what it was: the hash differs"
-        rows = pg_dump.read_back(programs.find_programs(settings.pg_bindir, manifest.client_major), archive)
+        if not archive.readable():
+            archive.check_hash()
+            return None
+        rows = pg_dump.read_back(programs.find_programs(settings.pg_bindir, manifest.client_major), archive.source)
     except OSError as error:
         return f"its archive cannot be read: {error.strerror}"
     except BackupNotProven as error:
@@ -92,7 +99,7 @@ def _problem(settings: Settings, folder: Path, manifest: Manifest) -> str | None
     return "; ".join(pg_dump.differences(manifest.tables, rows)[:20]) or None
 
 
-def choose(folder: Path, found: list[Manifest], name: str | None, database: str | None = None) -> Manifest:
+def choose(store: Store, found: list[Manifest], name: str | None, database: str | None = None) -> Manifest:
     """The backup of that name, or whose name alone begins so; without one the newest, of that database if given.
 
     Raises `SettingsError` that says what there is.
@@ -106,18 +113,18 @@ def choose(folder: Path, found: list[Manifest], name: str | None, database: str 
     called = f" called {name}" if name else f" of the database {database}" if database else ""
     what = f"there are {len(mine)} backups{called}…" if mine else f"there is no backup{called}"
     there = ", ".join(each.name for each in (mine or found)[-5:]) or "none at all"
-    raise SettingsError(f"{what} in {folder}", hint=f"the newest there: {there}")
+    raise SettingsError(f"{what} in {store.place}", hint=f"the newest there: {there}")
 
 
 def listed(settings: Settings, _log: Log, as_json: bool) -> str:
-    """The backups in the folder, the oldest first, as a table for people or as JSON."""
-    folder = store.folder_of(settings.backup_url)
-    found = store.backups(folder)
+    """The backups in the store, the oldest first, as a table for people or as JSON."""
+    store = backups.store_of(settings.backup_url)
+    found = store.manifests()
     if as_json:
-        rows = [{"taken_at": each.taken_at, **store.as_fields(each), "path": str(folder / each.name)} for each in found]
+        rows = [{"taken_at": each.taken_at, **backups.as_fields(each), "path": store.at(each.name)} for each in found]
         return json.dumps(rows, indent=2, ensure_ascii=False)
     if not found:
-        return f"no backups in {folder}"
+        return f"no backups in {store.place}"
     rows_of_text = [("TAKEN AT", "DATABASE", "REVISION", "SIZE", "TABLES", "PROVEN", "NAME")]
     rows_of_text += [
         (
@@ -126,7 +133,7 @@ def listed(settings: Settings, _log: Log, as_json: bool) -> str:
             each.revision,
             _sized(each.size),
             str(len(each.tables)),
-            each.verified,
+            f"{each.verified}, partial" if each.partial else each.verified,
             each.name,
         )
         for each in found

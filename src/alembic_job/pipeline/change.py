@@ -28,8 +28,11 @@ from alembic_job.gateways.work import is_pooled
 from alembic_job.identity import Identity
 from alembic_job.logs.events import Log
 from alembic_job.model import Change, VersionTable
+from alembic_job.pipeline import undoing
+from alembic_job.pipeline.archive import Archive
 from alembic_job.pipeline.guard import Guard
 from alembic_job.pipeline.session import Session
+from alembic_job.pipeline.undoing import Ahead, Consent, Way
 from alembic_job.settings import Settings
 from alembic_job.steps import commands, preflight, verify
 from alembic_job.watch import Stop, Watch, lock_lost
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext, RevisionStep
 
 _COLLECT_AFTER = 10_000  # objects more made than freed
+_NONE = Consent()
 Backup = Callable[[Session], None]
 
 
@@ -60,8 +64,10 @@ class Run:
         backup: Backup,
         learn_secret: Callable[[str], None],
         recorder: Recorder,
+        consent: Consent = _NONE,
     ) -> None:
         self.settings, self.project, self.target, self.down = settings, project, target, down
+        self.command, self.consent = "rollback" if down else "migrate", consent
         self.identity, self.watch, self.log = identity, watch, log
         self._backup, self._learn_secret, self._recorder = backup, learn_secret, recorder
         self.sessions: list[Session] = []
@@ -76,6 +82,8 @@ class Run:
         self._before_ran = self._after_wanted = False
         self._refusal: JobError | None = None
         self._backed_up: set[str] = set()  # identities of databases
+        self._archives: list[Archive] = []  # one a change
+        self._arguments: dict[str, Any] = {}  # env.py's, for the revisions' functions
         self._guard = Guard(settings, watch, log)
         self._thresholds: tuple[int, int, int] | None = None  # of the garbage collector, as they were
         self._prepared: MigrationContext | None = None
@@ -110,6 +118,9 @@ class Run:
                 if not self._guard.may_load_again(error):
                     raise
                 self.changes.clear()
+                for archive in self._archives:
+                    archive.close()
+                self._archives.clear()
                 self._prepared = self._planned = self.current = None
                 self._migrating = False
             else:
@@ -269,8 +280,9 @@ class Run:
 
     # What env.py's migration context does.
 
-    def before(self, context: MigrationContext) -> None:
+    def before(self, context: MigrationContext, arguments: dict[str, Any]) -> None:
         """env.py is about to migrate one version table: lock it, look what is pending, make sure it may be done."""
+        self._arguments = arguments
         self.watch.check()
         self._migrating = True
         with self._ours():
@@ -286,24 +298,69 @@ class Run:
             heads = context.get_current_heads()
         change = Change(table, tuple(sorted(heads)))
         self.changes.append(change)
-        if not preflight.check_known(self.project, table, heads, self.settings.when_ahead, self.log):
+        archive = Archive(session, self.settings, self.project, change, self.log)
+        self._archives.append(archive)
+        if not self._known(archive, heads):
             change.expected = change.before
             return
         preflight.check_target(self.project, self.target)
         planned = self._plan(heads)
         change.planned = tuple(step.revision.revision for step in planned)
         change.expected = None if planned else change.before
-        if planned:
-            self._prepare(context, table, session, change)
+        archive.check_edited(self.project.ancestors(heads))
+        if planned and self.consent.dry_run:
+            undoing.show(self._ways_back(context, session, planned), self.log)
+            change.planned, change.expected = (), change.before
+        elif planned:
+            self._prepare(context, table, session, change, planned)
+            archive.begin(self.command, context, self._arguments)
         else:
+            archive.adopt(context, self._arguments, self.project.ancestors(heads))
             self.log.info("nothing.pending", table=table.label, revision=list(change.before))
 
-    def _prepare(self, context: MigrationContext, table: VersionTable, session: Session, change: Change) -> None:
+    def _known(self, archive: Archive, heads: tuple[str, ...]) -> bool:
+        """True if the project has all that the database holds, be it from the history. Raises `RevisionUnknown`."""
+        if all(self.project.has(head) for head in heads):
+            return True
+        ahead = Ahead(self.project, archive.change.table, heads, archive.history)
+        if self.down:
+            ahead.graft(self.settings)
+            between = [each.revision for each in ahead.between]
+            self.log.info("revisions.from_history", table=archive.change.table.label, revisions=between)
+            return True
+        if self.settings.when_ahead != "tolerate":
+            raise ahead.error()
+        if not ahead.proven:
+            raise ahead.unproven()
+        label = archive.change.table.label
+        self.log.warning("database.ahead", unknown=ahead.unknown, table=label, message=ahead.message)
+        return False
+
+    def _ways_back(self, context: MigrationContext, session: Session, planned: list[RevisionStep]) -> list[Way]:
+        """How each step is to be undone; raises `Refused` (26) if it loses what nobody has agreed to lose."""
+        scripts: list[Any] = [step.revision for step in planned]
+        archive = self._archives[-1]
+        place = (archive.history, session, archive.change.table)
+        ways = undoing.ways_back(context, self._arguments, scripts, *place, self.consent, self.log)
+        undoing.check_losses(ways, archive.history.consents(), self.consent, self.log)
+        archive.evidence = undoing.as_fields(ways)
+        return ways
+
+    def _prepare(
+        self,
+        context: MigrationContext,
+        table: VersionTable,
+        session: Session,
+        change: Change,
+        planned: list[RevisionStep],
+    ) -> None:
         """All that must be true or done before the first change."""
         log_fields = {"table": table.label, "revisions": len(change.planned)}
         self.log.info("plan.made", **log_fields, first=change.planned[0], last=change.planned[-1])
         preflight.check_privileges(context, table)
         preflight.check_new_database(context, table, self.settings.new_database, self.settings.history_schema, self.log)
+        if self.down:
+            self._ways_back(context, session, planned)
         if self.settings.before and not self._before_ran:
             self._run_before()
         if session.identity not in self._backed_up:
@@ -340,7 +397,7 @@ class Run:
     def revisions(self, heads: tuple[str, ...], context: MigrationContext) -> Iterator[RevisionStep]:
         """Alembic's steps, each announced before and after it ran."""
         if self._prepared is not context:  # env.py went around `context.run_migrations`
-            self.before(context)
+            self.before(context, {})
             if self.changes[-1].before != tuple(sorted(heads)):
                 raise RunLocked("another runner migrated while this one waited", hint="run again: it looks anew")
         change = self.changes[-1]
@@ -354,6 +411,8 @@ class Run:
             self._check()
             revision = step.revision.revision
             self.current = revision
+            if not self.down and self._archives[-1].is_due(revision):
+                self._kept(revision)
             begun = time.monotonic()
             self.log.info(self._event("started"), revision=revision, message=step.revision.doc)
             guarded = self._guard.guarded(context, step.revision, step.migration_fn, change.table, self.down)
@@ -364,8 +423,19 @@ class Run:
             committed = _committed(context)
             if committed:
                 self.committed.append(revision)
-            took = round(time.monotonic() - begun, 3)
+            seconds = time.monotonic() - begun
+            self._archives[-1].done(revision, self.down, self._guard.executed, seconds, self._guard.lock_seconds)
+            took = round(seconds, 3)
             self.log.info(self._event("done"), revision=revision, duration_seconds=took, committed=committed)
+        if not self.down:
+            with self._ours():
+                self._archives[-1].adopt(context, self._arguments, self.project.ancestors(change.before))
+
+    def _kept(self, revision: str) -> None:
+        """Its way back is recorded; and what was executed so far, if it is time."""
+        with self._ours():
+            self._archives[-1].ready(revision)
+            self._archives[-1].flush(lambda done: done in self.committed)
 
     def applied(self, heads: set[str], context: MigrationContext) -> None:
         """A step was executed: these are the heads its version table then holds."""
@@ -393,9 +463,14 @@ class Run:
         if self._planned is None or self._planned[0] != heads:
             script = self.project.script
             revisions: Any = script._downgrade_revs if self.down else script._upgrade_revs
-            with project_errors():
+            with project_errors(), undoing.missing_functions():
                 self._planned = (heads, list(revisions(self.target, heads)))
         return self._planned[1]
+
+    def conclude(self, outcome: str, exit_code: int, error: str | None) -> None:
+        """The run's end is recorded. Never raises."""
+        for archive in self._archives:
+            archive.end(outcome, exit_code, error)
 
     # Commands and the end.
 
@@ -417,6 +492,8 @@ class Run:
         if self._thresholds is not None:
             gc.unfreeze()
             gc.set_threshold(*self._thresholds)
+        for archive in self._archives:
+            archive.close()
         self._guard.close()
         for session in self.sessions:
             session.close()

@@ -50,6 +50,8 @@ class Guard:
         self._upfront: dict[str, tuple[Lock, ...]] = {}  # by revision, learnt from attempts that lost
         self._revision, self._per_revision = "", True
         self._inside = False  # a revision's function runs
+        self.executed: list[tuple[str, float]] = []  # the last revision's statements, with their seconds
+        self._spent = 0.0
         self._committed = False  # something was committed since env.py was loaded
         self._pause = 0.05
         self._again: TryAgain | None = None
@@ -89,6 +91,7 @@ class Guard:
 
         def run(**arguments: Any) -> None:
             self._revision, self._per_revision = revision.revision, self._own_transaction(context)
+            self._spent = self._budget.spent
             self._resume(revision.revision, table, down, context)
             work = work_of(context.connection)
             while (again := self._attempt(rules, work, lambda: function(**arguments))) is not None:
@@ -101,6 +104,11 @@ class Guard:
 
         return run
 
+    @property
+    def lock_seconds(self) -> float:
+        """How long the last revision waited for locks."""
+        return self._budget.spent - self._spent
+
     def rest(self) -> None:
         """Between two revisions, where nothing is held from the one before."""
         if self._per_revision:
@@ -111,6 +119,7 @@ class Guard:
         gate, observer = self._gate, self._observer
         assert gate is not None and self._parts is not None
         gate.rules, gate.again = rules, None
+        self.executed = []
         self._parts.start()
         observer.start(self._per_revision)
         try:
@@ -220,6 +229,13 @@ class Guard:
         if not self._inside or self._gate is None or self._parts is None:
             work.statements += 1
             return False
+        begun = time.monotonic()
+        done = self._execute(work, context, sql, parameters, run)
+        self.executed.append((_undoubled(sql, context) if "%%" in sql else sql, time.monotonic() - begun))
+        return done
+
+    def _execute(self, work: Work, context: Any, sql: str, parameters: Any, run: Callable[[], None]) -> bool:
+        assert self._gate is not None and self._parts is not None
         self._parts.confirm()
         if work.adopt():
             self._parts.lost_sight(work)
@@ -465,3 +481,9 @@ class Guard:
                     hint="correct or remove that comment",
                 ) from error
         return Rules(on, hold)
+
+
+def _undoubled(sql: str, context: Any) -> str:
+    """As the server sees it: SQLAlchemy writes `%%` for drivers that put parameters in place of `%s`."""
+    doubled = context.dialect.paramstyle in ("format", "pyformat") and not context.no_parameters
+    return sql.replace("%%", "%") if doubled else sql

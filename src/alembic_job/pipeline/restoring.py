@@ -7,15 +7,16 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
-from pathlib import Path
+from contextlib import closing, contextmanager, nullcontext, suppress
 from typing import Any
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
+from alembic_job.dsn import Dsn
 from alembic_job.errors import JobError, Refused, SettingsError, UsageError
-from alembic_job.gateways import backups, databases, pg_restore, postgres
+from alembic_job.gateways import backups, database_properties, databases, pg_restore, postgres, swapping
+from alembic_job.gateways.archives import Archive
 from alembic_job.gateways.backups import Manifest
 from alembic_job.gateways.programs import Programs
 from alembic_job.identity import Identity
@@ -105,20 +106,28 @@ class _Restore:
         with closing(self._waited_for()) as connection:
             return str(connection.info.dbname)
 
-    def _find(self, name: str | None) -> tuple[Manifest, Path]:
-        """The backup and its archive. Raises `SettingsError` (20)."""
-        folder = backups.folder_of(self._settings.backup_url)
-        manifest = choose(folder, backups.backups(folder), name, self._database)
-        archive = folder / manifest.name
+    def _find(self, name: str | None) -> tuple[Manifest, Archive]:
+        """The backup and its archive. Raises `SettingsError` (20), `BackupNotWritten` (15: no answer)."""
+        store = backups.store_of(self._settings.backup_url)
+        manifest = choose(store, store.manifests(), name, self._database)
+        archive = Archive(store, manifest, self._settings.backup_identity)
         if not archive.exists():
             raise SettingsError(
-                f"the archive {archive} is gone, only its manifest is there",
+                f"the archive {archive.place} is gone, only its manifest is there",
                 hint="restore another backup (`alembic-job backup list`), or bring the archive back",
             )
+        archive.check_readable()
         return manifest, archive
 
     def _plan(self, manifest: Manifest, target: str, swap: bool, yes: bool) -> None:
-        """Says what is going to happen. Raises `Refused` (26) where nobody has consented to it."""
+        """Says what is going to happen. Raises `Refused` (26) where nobody has consented to it, or must not."""
+        if swap and manifest.partial:
+            raise Refused(
+                f"{manifest.name} is a partial backup ({' '.join(manifest.arguments)}): what it lacks would be missing"
+                f" from {self._database}; nothing was touched",
+                hint="restore it beside, without --swap, and copy over what is needed; or choose a whole backup"
+                " (`alembic-job backup list`)",
+            )
         self._log.info(
             "restore.planned",
             backup=manifest.name,
@@ -126,6 +135,7 @@ class _Restore:
             revision=manifest.revision,
             bytes=manifest.size,
             server_version=manifest.server_version,
+            partial=manifest.partial,
             into=target,
             swap=swap,
         )
@@ -160,14 +170,15 @@ class _Restore:
         check_pooler(connection, databases.at(self._dsn, connection.info.dbname), self._log)
         return connection
 
-    def _check(self, connection: Connection, manifest: Manifest, archive: Path, target: str, swap: bool) -> Programs:
+    def _check(self, connection: Connection, manifest: Manifest, archive: Archive, target: str, swap: bool) -> Programs:
         """What can be known before anything is made; returns the programs to restore with."""
         if databases.exists(connection, target):
             raise databases.taken(target)
         if swap:
-            databases.check_swap(connection, self._database)
+            swapping.check(connection, self._database)
         found = pg_restore.find(self._settings.pg_bindir, manifest)
-        pg_restore.check(archive, manifest)
+        if archive.file:  # else its hash is found while it flows into the new database
+            pg_restore.check(archive.file, manifest)
         return found
 
     @contextmanager
@@ -195,7 +206,7 @@ class _Restore:
                 timer.cancel()
             watch.cancel, watch.leave = cancel, leave
 
-    def _fill(self, connection: Connection, found: Programs, archive: Path, target: str, jobs: int) -> None:
+    def _fill(self, connection: Connection, found: Programs, archive: Archive, target: str, jobs: int) -> None:
         """pg_restore, with a word of how large the database is by now."""
         begun = time.monotonic()
 
@@ -205,9 +216,10 @@ class _Restore:
                 seconds = round(time.monotonic() - begun, 1)
                 self._log.info("restore.progress", database=target, bytes=size, seconds=seconds)
 
-        self._log.info("restore.started", backup=archive.name, database=target, jobs=jobs)
+        self._log.info("restore.started", backup=archive.manifest.name, database=target, jobs=jobs)
         dsn, major = databases.at(self._dsn, target), connection.server_version // 10_000
-        pg_restore.restore(found, dsn, archive, jobs, major, tell, self._settings.heartbeat)
+        with nullcontext(archive.source) if archive.file or jobs == 1 else archive.fetched() as source:
+            pg_restore.restore(found, dsn, source, jobs, major, tell, self._settings.heartbeat)
 
     def _finish(self, connection: Connection, manifest: Manifest, target: str) -> tuple[int, int]:
         """Gives the new database what an archive does not carry, then proves it; returns its tables and rows."""
@@ -216,18 +228,26 @@ class _Restore:
         with closing(postgres.connect(databases.at(self._dsn, target), self._identity.application_name)) as inside:
             self._connections.append(inside)
             if sources:
-                databases.take_over(connection, sources[0], target, self._log)
+                database_properties.take_over(connection, sources[0], target, self._log)
             tables, rows = pg_restore.verify(inside, manifest)
             self._log.info("restore.verified", database=target, tables=tables, rows=rows)
-            databases.analyze(inside, target, self._log)
+            database_properties.analyze(inside, target, self._log)
         return tables, rows
+
+    def _bare(self, name: str) -> Connection:
+        """A connection to that database as it comes, for `swapping`."""
+        place = {**self._dsn.parameters, "dbname": name, "target_session_attrs": "read-write"}
+        dsn = Dsn(place, password_command=self._dsn.password_command)
+        return postgres.attach(dsn, self._identity.application_name, timeout=10)
 
     def _swap(self, connection: Connection, target: str) -> None:
         """Lets the restored database take the place of the old one, which keeps its data under a dated name."""
         before = databases.with_suffix(self._database, f"_before_restore_{self._stamp}")
-        names = databases.Swap(self._database, target, before)
+        names = swapping.Names(self._database, target, before)
         try:
-            seconds = databases.swap(connection, names, self._watch.check, self._rescue)
+            with closing(self._bare(connection.info.dbname)) as renaming:
+                self._connections.append(renaming)
+                seconds = swapping.swap(renaming, names, self._watch.check, self._rescue)
         except (JobError, psycopg2.Error) as error:
             reason = classify(error, None, None, in_project=False)
             message = f"{self._database} stays as it is, and what was restored and verified is in {target}: {reason}"

@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import io
 import json
-from contextlib import ExitStack, nullcontext
-from typing import Any
+from contextlib import ExitStack, closing, nullcontext
+from typing import Any, NamedTuple
 
 from alembic_job.errors import JobError
 from alembic_job.gateways import engines, hygiene, locks, postgres
 from alembic_job.gateways.complaints import project_errors
-from alembic_job.gateways.environment import application, look
+from alembic_job.gateways.environment import application, visit
+from alembic_job.gateways.history import History, labels
 from alembic_job.gateways.project import Project, alembic_library, open_project
 from alembic_job.logs.events import Log
+from alembic_job.logs.lines import MASK
+from alembic_job.model import VersionTable
 from alembic_job.pipeline.failure import classify
 from alembic_job.pipeline.other import database_of
+from alembic_job.pipeline.undoing import Ahead
 from alembic_job.settings import SETTINGS, Settings
+from alembic_job.settings.table import BY_NAME
+from alembic_job.steps import preflight
+
+
+class _Found(NamedTuple):
+    """A version table that env.py is about, and what it holds; `label` is as people write it in their project."""
+
+    table: VersionTable
+    label: str
+    heads: tuple[str, ...]
 
 
 def status(settings: Settings, log: Log) -> dict[str, Any]:
@@ -23,8 +37,8 @@ def status(settings: Settings, log: Log) -> dict[str, Any]:
     project = open_project(settings, ("current",), log)
     heads = project.heads()
     engines.map_plain_scheme()
-    found = _guarded(project, settings, lambda: look(project, settings.tag))
-    tables = [_table(project, heads, *entry) for entry in found]
+    found = _guarded(project, settings, lambda: visit(project, settings.tag, _read))
+    tables = [_table(project, settings, each) for each in found]
     return {
         "heads": sorted(heads),
         "tables": tables,
@@ -33,18 +47,38 @@ def status(settings: Settings, log: Log) -> dict[str, Any]:
     }
 
 
-def _table(
-    project: Project, heads: tuple[str, ...], name: str, schema: str | None, current: tuple[str, ...]
-) -> dict[str, Any]:
-    unknown = [revision for revision in current if not project.has(revision)]
-    done = project.ancestors(current)
+def _read(context: Any) -> _Found:
+    schema, name = context.version_table_schema, context.version_table
+    label = f"{schema}.{name}" if schema else name
+    return _Found(preflight.version_table(context), label, context.get_current_heads())
+
+
+def version_tables(project: Project, settings: Settings) -> list[str]:
+    """The version tables that env.py is about, as `schema.name`. Raises what loading it raises."""
+    return [each.table.label for each in _guarded(project, settings, lambda: visit(project, settings.tag, _read))]
+
+
+def _table(project: Project, settings: Settings, found: _Found) -> dict[str, Any]:
+    unknown = [revision for revision in found.heads if not project.has(revision)]
+    done = project.ancestors(found.heads)
     pending = [script.revision for script in _base_to_head(project) if script.revision not in done]
-    return {
-        "version_table": f"{schema}.{name}" if schema else name,
-        "current": sorted(current),
+    told: dict[str, Any] = {
+        "version_table": found.label,
+        "current": sorted(found.heads),
         "pending": [] if unknown else pending,
         "unknown": unknown,
     }
+    return {**told, "way_back": _way_back(project, settings, found)} if unknown else told
+
+
+def _way_back(project: Project, settings: Settings, found: _Found) -> dict[str, Any] | None:
+    """What `rollback --to` would undo by the SQL of the history; none if it holds no way back."""
+    with closing(postgres.connect(database_of(settings), "alembic-job status")) as connection:
+        history = History(connection, settings.history_schema, found.table.label)
+        ahead = Ahead(project, found.table, found.heads, history)
+    if not ahead.proven or any(each.downgrade.reason for each in ahead.between):
+        return None
+    return {"to": ahead.below, "undoes": [each.revision for each in ahead.between]}
 
 
 def _base_to_head(project: Project) -> list[Any]:
@@ -81,6 +115,8 @@ def as_text(found: dict[str, Any]) -> str:
         lines.append(f"current   {', '.join(table['current']) or '(nothing applied)'}")
         if table["unknown"]:
             lines.append(f"unknown   {', '.join(table['unknown'])}: these scripts lack it (a newer image?)")
+            if way := table["way_back"]:
+                lines.append(f"way back  rollback --to {way['to'][0]} undoes {', '.join(way['undoes'])} from here")
         else:
             lines.append(f"pending   {len(table['pending'])}" + "".join(f"\n          {r}" for r in table["pending"]))
     for run in found["running"]:
@@ -89,6 +125,34 @@ def as_text(found: dict[str, Any]) -> str:
     if not found["running"]:
         lines.append("running   nobody")
     return "\n".join(lines)
+
+
+def applied(settings: Settings, _log: Log, as_json: bool) -> str:
+    """What the history tells of what was applied and reverted, the oldest first; for people, or as JSON."""
+    connection = postgres.connect(database_of(settings), "alembic-job history")
+    try:
+        schema = settings.history_schema
+        tables = {label: History(connection, schema, label).applied() for label in labels(connection, schema)}
+    finally:
+        connection.close()
+    if as_json:
+        return json.dumps(tables, indent=2, ensure_ascii=False, default=str)
+    if not tables:
+        return f"no history in schema {schema} yet: it begins with the next `alembic-job migrate`"
+    return "\n".join(line for label, rows in tables.items() for line in _applied_lines(label, rows))
+
+
+def _applied_lines(label: str, rows: list[dict[str, Any]]) -> list[str]:
+    lines = [f"table {label}" + ("" if rows else ": nothing was executed by alembic-job yet")]
+    for row in rows:
+        when = row["finished_at"].strftime("%Y-%m-%d %H:%M:%S%z")
+        what = "reverted" if row["down"] else "applied "
+        image = row["image"] or f"alembic-job {row['job_version']}"
+        by = f"{image} on {row['host']} as {row['login']}" if row["host"] else "a run that was not recorded"
+        waited = f", waited {row['lock_seconds']:.3g} s for locks" if row["lock_seconds"] >= 0.01 else ""
+        message = f"  {row['message']}" if row["message"] else ""
+        lines.append(f"  {when}  {what}  {row['revision']}{message}  ({row['seconds']:.3g} s{waited}; {by})")
+    return lines
 
 
 def show_settings(settings: Settings, as_json: bool) -> str:
@@ -113,8 +177,14 @@ def _shown(settings: Settings, name: str) -> str | None:
         return settings.database.redacted() if settings.database else None
     if name == "database_direct_url":
         return settings.direct.redacted() if settings.direct else None
-    if isinstance(value, tuple):
-        return " ".join(value)
+    if name == "rehearsal_url":
+        return settings.rehearsal.redacted() if settings.rehearsal else str(value)
+    if name == "notify":
+        return " ".join(f"{url.partition('://')[0]}://{MASK}" for url in value)
+    if BY_NAME[name].secret:
+        return MASK
+    if isinstance(value, tuple | frozenset):
+        return " ".join(value if isinstance(value, tuple) else sorted(value))
     return f"{value:g}s" if isinstance(value, float) else str(value)
 
 

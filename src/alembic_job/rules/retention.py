@@ -14,13 +14,14 @@ def expired(backups: Sequence[Manifest], keep: int | None, keep_for: float | Non
     """The backups, in any order, that no rule keeps; `keep_for` in seconds, `now` with a time zone.
 
     Kept are, of each database, the newest `keep`, those younger than `keep_for`, and always the newest of each
-    PostgreSQL major, so that there is one that its server's programs can restore. Without a rule nothing goes.
+    PostgreSQL major, so that there is one that its server's programs can restore. Partial ones are counted for
+    themselves: they never take the place of a whole one. Without a rule nothing goes.
     """
     if keep is None and keep_for is None:
         return []
     gone: list[Manifest] = []
-    for database in {backup.database for backup in backups}:
-        own = [backup for backup in backups if backup.database == database]
+    for kind in {(backup.database, backup.partial) for backup in backups}:
+        own = [backup for backup in backups if (backup.database, backup.partial) == kind]
         own.sort(key=lambda backup: (backup.taken_at, backup.name), reverse=True)
         majors: set[int] = set()
         for place, backup in enumerate(own):

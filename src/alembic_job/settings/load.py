@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alembic_job import dsn
+from alembic_job import dsn, dump_arguments
 from alembic_job.dsn import Dsn
 from alembic_job.errors import SettingsError
 from alembic_job.settings.table import BY_VARIABLE, SETTINGS, Setting
@@ -17,6 +17,7 @@ from alembic_job.settings.table import BY_VARIABLE, SETTINGS, Setting
 _SERVICE_LINK = re.compile(
     r"(_SERVICE_HOST|_SERVICE_PORT(_[A-Z0-9_]+)?|_PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)$"
 )
+EMBEDDED = "embedded"  # as MIGRATE_REHEARSAL_URL
 _LIBPQ_PLACE = ("PGHOST", "PGHOSTADDR", "PGDATABASE", "PGSERVICE")
 
 
@@ -55,16 +56,24 @@ class Settings:
     backup_verify: str
     backup_jobs: int
     backup_compress: str | None
+    backup_args: tuple[str, ...] | None
     backup_keep: int | None
     backup_keep_for: float | None
+    backup_encrypt_to: tuple[str, ...] | None
+    backup_identity: str | None
+    rehearsal_url: str | None
     pg_bindir: str | None
     when_ahead: str
+    archive: str
+    when_edited: str
     new_database: str
     history: str
     history_schema: str
     before: tuple[str, ...] | None
     before_when: str
     after: tuple[str, ...] | None
+    notify: tuple[str, ...] | None
+    notify_on: frozenset[str]
     log_format: str
     log_level: str
     termination_log: str
@@ -95,9 +104,10 @@ class Settings:
         return settings
 
     def _check(self) -> None:
-        for name in ("database_url", "database_direct_url"):
-            if (url := getattr(self, name)) is not None:
+        for name in ("database_url", "database_direct_url", "rehearsal_url"):
+            if (url := getattr(self, name)) not in (None, EMBEDDED):
                 parse_url(url, self.origins[name])
+        dump_arguments.check(self.backup_args or ())
         if self.backup == "required" and not self.backup_url:
             raise SettingsError(
                 "MIGRATE_BACKUP=required, but MIGRATE_BACKUP_URL is not set",
@@ -120,6 +130,13 @@ class Settings:
             return None
         url = parse_url(self.database_direct_url, self.origins["database_direct_url"])
         return self._asking(self.database.at(url) if self.database else url)
+
+    @property
+    def rehearsal(self) -> Dsn | None:
+        """The other server that MIGRATE_REHEARSAL_URL names; `None` for the database's own and for an embedded one."""
+        if self.rehearsal_url in (None, EMBEDDED):
+            return None
+        return parse_url(str(self.rehearsal_url), self.origins["rehearsal_url"])
 
     def own(self) -> Dsn | None:
         """Where the job's own connections go."""

@@ -166,13 +166,19 @@ SETTINGS: tuple[Setting, ...] = (
         "auto",
         "A proven pg_dump before the first change. auto: when MIGRATE_BACKUP_URL is set.",
     ),
-    Setting("backup_url", "MIGRATE_BACKUP_URL", values.plain, None, "Where backups go: a folder."),
+    Setting(
+        "backup_url",
+        "MIGRATE_BACKUP_URL",
+        values.plain,
+        None,
+        "Where backups go: a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.",
+    ),
     Setting(
         "backup_verify",
         "MIGRATE_BACKUP_VERIFY",
-        values.one_of("read", "list"),
+        values.one_of("read", "list", "restore"),
         "read",
-        "How a backup is proven. read: to its last byte, rows counted; list: by its table of contents alone.",
+        "How a backup is proven. read: to its last byte, rows counted; list: by its table of contents alone; restore: read, then restored into a scratch database (where MIGRATE_REHEARSAL_URL says) and counted there.",
     ),
     Setting(
         "backup_jobs",
@@ -189,6 +195,13 @@ SETTINGS: tuple[Setting, ...] = (
         "As pg_dump's --compress: 0 to 9; zstd:3, lz4, gzip:6 or none from pg_dump 16 on. Unset: pg_dump's own.",
     ),
     Setting(
+        "backup_args",
+        "MIGRATE_BACKUP_ARGS",
+        values.words,
+        None,
+        "Further arguments of pg_dump, such as --exclude-table-data=audit.*; of a backup that lacks something by them, the manifest says partial.",
+    ),
+    Setting(
         "backup_keep",
         "MIGRATE_BACKUP_KEEP",
         values.count,
@@ -203,6 +216,30 @@ SETTINGS: tuple[Setting, ...] = (
         "Backups younger than this stay too, such as 30d; the newest of each PostgreSQL major always does.",
     ),
     Setting(
+        "backup_encrypt_to",
+        "MIGRATE_BACKUP_ENCRYPT_TO",
+        values.words,
+        None,
+        "Recipients of age (age1…, with blanks between) that backups are encrypted to before they leave the job.",
+    ),
+    Setting(
+        "backup_identity",
+        "MIGRATE_BACKUP_IDENTITY",
+        values.plain,
+        None,
+        "The identity of age (AGE-SECRET-KEY-1…) that restore and backup verify decrypt with; mostly as MIGRATE_BACKUP_IDENTITY_FILE.",
+        True,
+        False,
+    ),
+    Setting(
+        "rehearsal_url",
+        "MIGRATE_REHEARSAL_URL",
+        values.plain,
+        None,
+        "The server for the scratch database of `plan --rehearse` and MIGRATE_BACKUP_VERIFY=restore: a URL of a database there, or embedded. Unset: the database's own server.",
+        True,
+    ),
+    Setting(
         "pg_bindir",
         "MIGRATE_PG_BINDIR",
         values.plain,
@@ -212,9 +249,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "when_ahead",
         "MIGRATE_WHEN_AHEAD",
-        values.one_of("fail", "tolerate"),
+        values.one_of("fail", "tolerate", "rollback"),
         "fail",
-        "The database holds a revision these scripts lack: fail with 28, or leave it and end with 0. Unset, wait-for-migrations tolerates it.",
+        "The database holds a revision these scripts lack: fail with 28; tolerate it where the history proves that it descends from ours; or roll it back by the SQL that the history holds. Unset, wait-for-migrations tolerates it.",
     ),
     Setting(
         "new_database",
@@ -232,6 +269,20 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("history_schema", "MIGRATE_HISTORY_SCHEMA", values.identifier, "alembic_job", "Name of that schema."),
     Setting(
+        "archive",
+        "MIGRATE_ARCHIVE",
+        values.one_of("on", "off"),
+        "on",
+        "Keep each applied script there with the SQL of its downgrade, so that an older image can roll back.",
+    ),
+    Setting(
+        "when_edited",
+        "MIGRATE_WHEN_EDITED",
+        values.one_of("warn", "fail", "ignore"),
+        "warn",
+        "A script is not what it was when it was applied (comments and white space don't count): warn, or fail with 27.",
+    ),
+    Setting(
         "before",
         "MIGRATE_BEFORE",
         values.words,
@@ -247,6 +298,22 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "after", "MIGRATE_AFTER", values.words, None, "A command run under the lock after the last change (no shell)."
+    ),
+    Setting(
+        "notify",
+        "MIGRATE_NOTIFY",
+        values.urls,
+        None,
+        "Whom to tell how a run goes: Apprise URLs (slack://…, mailto://…), with blanks or commas between. Needs the extra notify.",
+        True,
+        flag=False,
+    ),
+    Setting(
+        "notify_on",
+        "MIGRATE_NOTIFY_ON",
+        values.some_of("started", "finished", "failed", "rolled-back"),
+        "finished,failed,rolled-back",
+        "What they are told: started, finished and rolled-back of a run that changes something, failed of any.",
     ),
     Setting(
         "log_format",

@@ -81,6 +81,31 @@ def one_of(*words: str) -> Callable[[str], str]:
     return parse
 
 
+def some_of(*words: str) -> Callable[[str], frozenset[str]]:
+    """A parser that takes any of these words, in any case, with commas or blanks between."""
+
+    def parse(text: str) -> frozenset[str]:
+        found = frozenset(text.lower().replace(",", " ").split())
+        if not found or not found.issubset(words):
+            raise ValueError("some of " + ", ".join(words))
+        return found
+
+    return parse
+
+
+def urls(text: str) -> tuple[str, ...]:
+    """URLs with blanks or commas between; a comma may be part of one. The error repeats nothing of them."""
+    import re
+
+    found = tuple(re.split(r"[\s,]+(?=[A-Za-z][A-Za-z0-9]*://)", text.strip().strip(",")))
+    if not all(re.fullmatch(r"[A-Za-z][A-Za-z0-9]*://\S+", url) for url in found):
+        raise ValueError(
+            "URLs such as slack://…, with blanks or commas between (what is special in a part of one is"
+            " written %40, %20 and so on)"
+        )
+    return found
+
+
 def words(text: str) -> tuple[str, ...]:
     """A list split at blanks as a shell would, without a shell."""
     import shlex

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from alembic_job.errors import LoginFailed, ProjectError, Refused, RevisionUnknown
+from alembic_job.errors import LoginFailed, ProjectError, Refused
 from alembic_job.gateways.complaints import project_errors
 from alembic_job.gateways.project import Project
 from alembic_job.logs.events import Log
@@ -77,8 +77,11 @@ def check_target(project: Project, target: str) -> None:
             project.script.get_revisions(target)
 
 
-def check_target_early(project: Project, target: str) -> None:
-    """The same before env.py is loaded, as far as that can be: revisions may need what env.py sets up first."""
+def check_target_early(project: Project, target: str, *, down: bool = False) -> None:
+    """The same before env.py is loaded, as far as that can be: revisions may need what env.py sets up first.
+
+    To go `down` to a revision that only the history knows is possible.
+    """
     from alembic.util import CommandError
 
     try:
@@ -87,22 +90,8 @@ def check_target_early(project: Project, target: str) -> None:
         if not isinstance(error.__cause__, CommandError | SyntaxError):
             return
         raise
-    check_target(project, target)
-
-
-def check_known(project: Project, table: VersionTable, heads: tuple[str, ...], when_ahead: str, log: Log) -> bool:
-    """True if the scripts have every revision the database holds; false if they lack one and that is tolerated.
-
-    Raises `RevisionUnknown` (28) otherwise.
-    """
-    unknown = [head for head in heads if not project.has(head)]
-    if not unknown:
-        return True
-    message = f"Can't locate revision identified by {', '.join(map(repr, unknown))}, which {table.label} holds"
-    if when_ahead == "tolerate":
-        log.warning("database.ahead", unknown=unknown, table=table.label, message=message)
-        return False
-    raise RevisionUnknown(f"{message}: the database was migrated by scripts that this image lacks")
+    if not down:
+        check_target(project, target)
 
 
 def check_new_database(context: MigrationContext, table: VersionTable, policy: str, own_schema: str, log: Log) -> None:

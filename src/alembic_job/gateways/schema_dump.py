@@ -1,0 +1,28 @@
+"""A database's schema as pg_dump writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from alembic_job.dsn import Dsn
+from alembic_job.errors import DatabaseUnreachable
+from alembic_job.gateways import postgres, programs
+from alembic_job.gateways.programs import Programs
+
+
+def schema_of(found: Programs, dsn: Dsn, own_schema: str, without: Sequence[tuple[str, str]] = ()) -> str:
+    """The schema as SQL, without the job's own one and these tables (schema, name).
+
+    Raises `DatabaseUnreachable` (10) with what pg_dump says.
+    """
+    argv = [found.path("pg_dump"), "--no-password", "--schema-only", f"--exclude-schema={_exactly(own_schema)}"]
+    argv += [f"--exclude-table={_exactly(schema)}.{_exactly(name)}" for schema, name in without]
+    done = programs.run(argv, postgres.with_password(dsn))
+    if done.returncode != 0:
+        raise DatabaseUnreachable(f"pg_dump cannot read the schema: {' '.join(done.stderr.split())[-2000:]}")
+    return done.stdout
+
+
+def _exactly(name: str) -> str:
+    """A name as a pattern that matches nothing else."""
+    return '"' + name.replace('"', '""') + '"'
