@@ -75,6 +75,8 @@ PASSED_ON: Values = {
     "dnsConfig": {"nameservers": ["10.0.0.2"], "options": [{"name": "ndots", "value": "1"}]},
 }
 
+BACK: Values = {"backup": {"existingClaim": "dumps"}, "rollback": {"enabled": True}}
+
 # Situation → values and further arguments of `helm template`.
 SITUATIONS: dict[str, tuple[Values, tuple[str, ...]]] = {
     "default": (DATABASE, ()),
@@ -112,6 +114,22 @@ SITUATIONS: dict[str, tuple[Values, tuple[str, ...]]] = {
         merged(DATABASE, {"backup": {"mode": "required", "existingClaim": "dumps", "subPath": "shop"}}),
         (),
     ),
+    "backup, by the clock": (
+        merged(
+            DATABASE,
+            {"backup": {"mode": "off", "url": "s3://dumps/shop", "schedule": "30 2 * * *", "keep": 10}},
+            {"hooks": {"provider": "argocd"}},
+        ),
+        (),
+    ),
+    "rollback": (merged(DATABASE, BACK, {"backup": {"schedule": "@daily"}}), ()),
+    "rollback, flux": (
+        merged(
+            BACK,
+            {"database": {"url": "postgresql://u:p@h/d"}, "hooks": {"provider": "flux"}, "rollback": {"when": "pre"}},
+        ),
+        ("--is-upgrade",),
+    ),
     "openshift": (DATABASE, ("--api-versions", "security.openshift.io/v1")),
     "meshed": (merged(DATABASE, {"mesh": {"inject": True}}), ()),
     "proxy": (merged(DATABASE, PROXY), ()),
@@ -135,6 +153,7 @@ _PARTS = {"database": {"existingSecretKeys": {"url": ""}, "host": "postgres"}}
 _IN_SECRET = {"database": {"existingSecretKeys": {"url": "", "host": "h"}}}
 _NO_SECRET = {"database": {"existingSecret": ""}}
 _CLAIM = {"backup": {"existingClaim": "dumps"}}
+_SCHEDULE = {"backup": {"existingClaim": "dumps", "schedule": "@daily"}}
 _ARGO = {"hooks": {"provider": "argocd"}}
 
 
@@ -189,6 +208,8 @@ CASES: dict[str, Case] = {
     "migrations.settings.newDatabase": Case("empty", _variable("MIGRATE_NEW_DATABASE", "empty")),
     "migrations.settings.history": Case("off", _variable("MIGRATE_HISTORY", '"off"')),
     "migrations.settings.historySchema": Case("ops", _variable("MIGRATE_HISTORY_SCHEMA", "ops")),
+    "migrations.settings.archive": Case("off", _variable("MIGRATE_ARCHIVE", '"off"')),
+    "migrations.settings.whenEdited": Case("fail", _variable("MIGRATE_WHEN_EDITED", "fail")),
     "migrations.settings.before": Case("./before.sh", _variable("MIGRATE_BEFORE", "./before.sh")),
     "migrations.settings.beforeWhen": Case("always", _variable("MIGRATE_BEFORE_WHEN", "always")),
     "migrations.settings.after": Case("./after.sh", _variable("MIGRATE_AFTER", "./after.sh")),
@@ -252,6 +273,7 @@ CASES: dict[str, Case] = {
     "job.annotations": Case({"team": "shop"}, "team: shop"),
     "job.labels": Case({"team": "shop"}, "team: shop"),
     "backup.mode": Case("off", _variable("MIGRATE_BACKUP", '"off"')),
+    "backup.url": Case("s3://{{ .Release.Name }}/dumps", _variable("MIGRATE_BACKUP_URL", "s3://rel/dumps")),
     "backup.existingClaim": Case("{{ .Release.Name }}-dumps", 'claimName: "rel-dumps"'),
     "backup.subPath": Case("shop", 'subPath: "shop"', given=_CLAIM),
     "backup.mountPath": Case("/dumps", 'mountPath: "/dumps"', given=_CLAIM),
@@ -260,6 +282,20 @@ CASES: dict[str, Case] = {
     "backup.compress": Case("zstd:3", _variable("MIGRATE_BACKUP_COMPRESS", "zstd:3"), given=_CLAIM),
     "backup.keep": Case(10, _variable("MIGRATE_BACKUP_KEEP", '"10"'), given=_CLAIM),
     "backup.keepFor": Case("30d", _variable("MIGRATE_BACKUP_KEEP_FOR", "30d"), given=_CLAIM),
+    "backup.encryptTo": Case(["age1x", "age1y"], _variable("MIGRATE_BACKUP_ENCRYPT_TO", "age1x age1y"), given=_CLAIM),
+    "backup.schedule": Case("30 2 * * *", 'schedule: "30 2 * * *"', given=_CLAIM),
+    "backup.cronJob.timeZone": Case("Europe/Berlin", 'timeZone: "Europe/Berlin"', given=_SCHEDULE),
+    "backup.cronJob.suspend": Case(True, gone="suspend: false", given=_SCHEDULE),
+    "backup.cronJob.startingDeadlineSeconds": Case(60, "startingDeadlineSeconds: 60\n", given=_SCHEDULE),
+    "backup.cronJob.activeDeadlineSeconds": Case(3600, _variable("MIGRATE_DEADLINE", "3575s"), given=_SCHEDULE),
+    "backup.cronJob.successfulJobsHistoryLimit": Case(7, "successfulJobsHistoryLimit: 7", given=_SCHEDULE),
+    "backup.cronJob.failedJobsHistoryLimit": Case(7, "failedJobsHistoryLimit: 7", given=_SCHEDULE),
+    "notify.existingSecret": Case("{{ .Release.Name }}-people", "name: rel-people"),
+    "notify.existingSecretKey": Case(
+        "slack", _reference("MIGRATE_NOTIFY", "slack"), given={"notify": {"existingSecret": "people"}}
+    ),
+    "notify.urlsFile": Case("/s/urls", _variable("MIGRATE_NOTIFY_FILE", "/s/urls")),
+    "notify.events": Case(["failed", "started"], _variable("MIGRATE_NOTIFY_ON", "failed,started")),
     "waitForMigrations.enabled": Case(False, gone="name: migrations-wait"),
     "waitForMigrations.timeout": Case("1h", _variable("MIGRATE_MIGRATIONS_TIMEOUT", "1h")),
     "waitForMigrations.whenAhead": Case("fail", _variable("MIGRATE_WHEN_AHEAD", "fail")),
@@ -267,6 +303,8 @@ CASES: dict[str, Case] = {
     "waitForMigrations.extraEnvVars": Case(
         [{"name": "MIGRATE_LOG_FORMAT", "value": "text"}], _variable("MIGRATE_LOG_FORMAT", "text")
     ),
+    "rollback.enabled": Case(True, "helm.sh/hook: post-rollback", given=_CLAIM),
+    "rollback.when": Case("pre", "helm.sh/hook: pre-rollback", given=BACK),
     "manual.enabled": Case(False, gone="kind: CronJob"),
     "manual.args": Case(["history"], "- history"),
     "test.enabled": Case(False, gone="helm.sh/hook: test"),

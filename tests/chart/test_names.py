@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from tests.chart.cases import BACK
 from tests.chart.helm import DATABASE, Manifest, Values, containers, merged, pod_spec, pod_template, render, umbrella
 
 LONGEST = "r" * 52 + "x"
@@ -15,6 +16,7 @@ SETTINGS: list[Values] = [
     {"hooks": {"provider": "none"}},
     {"hooks": {"firstInstall": "resource"}},
     {"mode": "initContainer"},
+    merged(BACK, {"backup": {"schedule": "@daily"}}),
 ]
 
 

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from alembic_job.settings import SETTINGS, values
+from tests.chart.cases import BACK
 from tests.chart.helm import CHART, DATABASE, merged, refusal, text, umbrella
 from tests.chart.test_values import nested
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
-# What the chart gives by values of its own; the termination log is where Kubernetes has it.
+# What the chart gives by values of its own; the termination log is where Kubernetes has it; nothing in it rehearses or
+# decrypts.
 MANAGED = {
     "DATABASE_URL",
     "DATABASE_DIRECT_URL",
@@ -26,10 +28,15 @@ MANAGED = {
     "MIGRATE_BACKUP_COMPRESS",
     "MIGRATE_BACKUP_KEEP",
     "MIGRATE_BACKUP_KEEP_FOR",
+    "MIGRATE_BACKUP_ENCRYPT_TO",
+    "MIGRATE_BACKUP_IDENTITY",
+    "MIGRATE_NOTIFY",
+    "MIGRATE_NOTIFY_ON",
     "MIGRATE_PASSWORD_COMMAND",
     "MIGRATE_MIGRATIONS_TIMEOUT",
     "MIGRATE_TERMINATION_LOG",
     "MIGRATE_IMAGE",
+    "MIGRATE_REHEARSAL_URL",
 }
 
 # A value that is refused → a part of the message.
@@ -56,6 +63,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("migrations.args", ["rollback", "--steps", 1], "string"),
     ("migrations.settings.to", 1e5, "a revision is text: put it in quotes"),
     ("migrations.settings.history", False, "needs quotes"),
+    ("migrations.settings.archive", True, "need quotes"),
+    ("migrations.settings.whenEdited", "never", "ignore"),
     ("migrations.settings.lockPolicy", False, "needs quotes"),
     ("migrations.settings.maxLockHold", False, "needs quotes"),
     ("migrations.settings.maxLockHold", "never", "maxLockHold"),
@@ -92,13 +101,28 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("backup.jobs", 0, "jobs"),
     ("backup.keep", "ten", "keep"),
     ("backup.keepFor", "a month", "keepFor"),
+    ("backup.url", "/backups", "a folder is backup.existingClaim and backup.mountPath"),
+    ("backup.url", "s3://key:secret@bucket", "url"),
+    ("backup.url", "https://bucket.example", "url"),
+    ("backup.url", "s3:///prefix", "url"),
+    ("backup.schedule", "daily", "schedule"),
+    ("backup.schedule", "TZ=UTC 0 2 * * *", "schedule"),
+    ("backup.schedule", "0 0 2 * * *", "schedule"),
+    ("backup.cronJob.timeZone", "Europe / Berlin", "timeZone"),
+    ("backup.cronJob.concurrencyPolicy", "Allow", "is always Forbid"),
+    ("backup.cronJob.activeDeadlineSeconds", 30, "activeDeadlineSeconds"),
+    ("backup.cronJob.failedJobsHistoryLimit", 0, "failedJobsHistoryLimit"),
     ("backup.emptyDir", {}, "a volume that dies with the pod is no place for a backup"),
     ("backup.ephemeral", {"size": "1Gi"}, "a volume that dies with the pod is no place for a backup"),
     ("backup.persistence", {"size": "1Gi"}, "make the claim apart and give backup.existingClaim"),
+    ("notify.events", ["success"], "started"),
+    ("notify.urls", "slack://a/b/c", "put them into a Secret"),
     ("waitForMigrations.whenAhead", "wait", "tolerate"),
     ("waitForMigrations.timeout", "soon", "timeout"),
-    ("rollback.enabled", True, "with the older image, which lacks the revisions to undo"),
-    ("manual.schedule", "0 * * * *", "there is no schedule"),
+    ("rollback.enabled", "yes", "boolean"),
+    ("rollback.when", "during", "post"),
+    ("rollback.whenn", "post", "whenn"),
+    ("manual.schedule", "0 * * * *", "there is no schedule, except for backups in backup.schedule"),
     ("manual.args", [], "args"),
     ("serviceAccount.automount", True, "the token is never mounted"),
     ("serviceAccount.name", "My_Robot", "name"),
@@ -168,7 +192,47 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"externalSecret": {"enabled": True}}, "externalSecret.secretStoreRef.name"),
     ({"externalSecret": {"enabled": True, "secretStoreRef": {"name": "s"}}}, "externalSecret.data"),
-    ({"backup": {"mode": "required"}}, "backup.existingClaim names no PersistentVolumeClaim"),
+    (
+        {"notify": {"existingSecret": "s", "urlsFile": "/u"}},
+        "notify.existingSecret and notify.urlsFile are the same thing twice",
+    ),
+    ({"backup": {"mode": "required"}}, "there is no place for the dumps: give backup.existingClaim or backup.url"),
+    ({"backup": {"schedule": "@daily"}}, "backup.schedule is set, but there is no place for the dumps"),
+    (
+        {"backup": {"url": "s3://b", "existingClaim": "c"}},
+        "backup.url and backup.existingClaim are the same thing twice",
+    ),
+    ({"backup": {"url": "s3://b", "jobs": 2}}, "which cannot be streamed to backup.url"),
+    ({"backup": {"existingClaim": "c", "jobs": 2, "encryptTo": "age1x"}}, "which cannot be encrypted"),
+    (
+        {"rollback": {"enabled": True}},
+        "rollback.enabled takes a backup before it undoes anything, and there is no place for it: give "
+        'backup.existingClaim or backup.url, or set backup.mode to "off" to do without',
+    ),
+    (
+        {"migrations": {"settings": {"whenAhead": "rollback"}}},
+        "migrations.settings.whenAhead rollback takes a backup before it undoes anything",
+    ),
+    (merged(BACK, {"mode": "initContainer"}), "rollback.enabled needs mode job"),
+    (
+        merged(BACK, {"hooks": {"provider": "argocd"}}),
+        "which nobody runs with hooks.provider argocd: set migrations.settings.whenAhead to rollback in the releases",
+    ),
+    (merged(BACK, {"hooks": {"enabled": False}}), "which nobody runs with hooks.provider none"),
+    (merged(BACK, {"migrations": {"settings": {"history": "off"}}}), "migrations.settings.history off does not keep"),
+    (merged(BACK, {"migrations": {"settings": {"archive": "off"}}}), "migrations.settings.archive off does not keep"),
+    (
+        merged(BACK, {"waitForMigrations": {"whenAhead": "fail"}}),
+        "set rollback.when to pre, or waitForMigrations.whenAhead to tolerate",
+    ),
+    (
+        merged(BACK, {"extraEnvVars": [{"name": "MIGRATE_WHEN_AHEAD", "value": "fail"}]}),
+        "use migrations.settings.whenAhead and waitForMigrations.whenAhead",
+    ),
+    (
+        merged(BACK, {"mode": "initContainer", "migrations": {"settings": {"whenAhead": "rollback"}}}),
+        "each older pod would undo what newer pods",
+    ),
     ({"job": {"activeDeadlineSeconds": 290}}, "job.activeDeadlineSeconds (290) and job.terminationGracePeriodSeconds"),
     ({"timeoutSeconds": 59}, "leave a run no time"),
     ({"migrations": {"settings": {"deadline": "4m10s"}}}, "migrations.settings.deadline (4m10s) must be at least 20"),
@@ -184,13 +248,13 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"extraEnvVars": [{"name": "MIGRATE_DEADLINE", "value": "1h"}]}, "use migrations.settings.deadline"),
     ({"extraEnvVars": [{"name": "MIGRATE_BACKUP", "value": "off"}]}, "MIGRATE_BACKUP: use backup.mode"),
-    ({"extraEnvVars": [{"name": "MIGRATE_BACKUP_URL", "value": "/b"}]}, "MIGRATE_BACKUP_URL: use backup.existingClaim"),
+    ({"extraEnvVars": [{"name": "MIGRATE_BACKUP_URL", "value": "/b"}]}, "MIGRATE_BACKUP_URL: use backup.url, or"),
     ({"migrations": {"args": ["migrate", "--to", "r2"]}}, "migrations.args holds --to: use migrations.settings.to"),
     ({"migrations": {"args": ["migrate", "--to=r2"]}}, "migrations.args holds --to: use migrations.settings.to"),
     ({"migrations": {"args": ["migrate", "--deadline", "1h"]}}, "use migrations.settings.deadline"),
     ({"migrations": {"args": ["migrate", "--when-ahead=fail"]}}, "use migrations.settings.whenAhead"),
     ({"migrations": {"args": ["migrate", "--backup", "off"]}}, "migrations.args holds --backup: use backup.mode"),
-    ({"migrations": {"args": ["migrate", "--backup-url=/b"]}}, "holds --backup-url: use backup.existingClaim"),
+    ({"migrations": {"args": ["migrate", "--backup-url=/b"]}}, "holds --backup-url: use backup.url, or"),
     (
         {"waitForMigrations": {"extraEnvVars": [{"name": "MIGRATE_DEADLINE", "value": "1h"}]}},
         "use migrations.settings.deadline",

@@ -85,6 +85,13 @@ class Database:
             "WHERE schemaname = 'public' AND tablename ~ '^t[0-9]$'"
         )
 
+    @property
+    def schema(self) -> str:
+        """What pg_dump says of it, without the job's own schema, and without the key that is new in each dump."""
+        dump = ["pg_dump", "-U", self.name, "-d", self.name, "--schema-only", "--exclude-schema=alembic_job"]
+        said = run("kubectl", "--namespace", self.namespace, "exec", _SERVER, "--", *dump).out
+        return "\n".join(line for line in said.splitlines() if not line.startswith(("\\restrict", "\\unrestrict")))
+
     def open_gate(self) -> None:
         """Lets the gated revision go on."""
         self.psql("CREATE TABLE gate ()")

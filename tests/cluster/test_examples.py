@@ -97,6 +97,8 @@ _VERBS = [
     ["apply"],
     ["create", "secret", "generic"],
     ["create", "namespace"],
+    ["create", "job"],
+    ["create"],
     ["delete"],
     ["get"],
     ["kustomize"],

@@ -132,11 +132,12 @@ def test_backup_onto_a_claim(space: Space, database: Database) -> None:
     ]
     space.deploy("look", "alembic-job", alone("v2", backup=backup, migrations={"args": ["backup"]}))
     space.kubectl("delete", "job", space.job("migrate")["metadata"]["name"])
-    listed = _list_files(space, "backups")
+    listed = list_files(space, "backups")
     assert finished["path"].rpartition("/")[2] in listed
 
 
-def _list_files(space: Space, claim: str) -> str:
+def list_files(space: Space, claim: str) -> str:
+    """The files on a volume, as another pod sees them."""
     security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     container = {
         "name": "ls",

@@ -86,6 +86,15 @@ def test_backup_is_required_and_has_its_claim() -> None:
     assert environment(_migrate(job))["MIGRATE_BACKUP"] == "required"
 
 
+def test_rollback_has_a_place_for_its_backup() -> None:
+    """The hook of the older release undoes what its image lacks, after a backup."""
+    jobs = [manifest for manifest in rendered_helm("helm/values-rollback.yaml") if manifest["kind"] == "Job"]
+    [back] = [job for job in jobs if "rollback" in job["metadata"]["annotations"]["helm.sh/hook"]]
+    variables = environment(_migrate(back))
+    assert variables["MIGRATE_WHEN_AHEAD"] == "rollback"
+    assert variables["MIGRATE_BACKUP_URL"].startswith("s3://")
+
+
 def test_password_command_arrives_as_written() -> None:
     """The words of the RDS example reach the job as they are in the values, and the program is one."""
     words = load("helm/values-rds-iam.yaml")["database"]["passwordCommand"]

@@ -4,8 +4,10 @@
 {{- include "alembic-job.checkWays" . -}}
 {{- include "alembic-job.checkSecrets" . -}}
 {{- include "alembic-job.checkDatabase" . -}}
-{{- if and (eq .Values.backup.mode "required") (not .Values.backup.existingClaim) -}}
-{{- fail "backup.mode is required, but backup.existingClaim names no PersistentVolumeClaim for the dumps" -}}
+{{- include "alembic-job.checkBackup" . -}}
+{{- include "alembic-job.checkRollback" . -}}
+{{- if and .Values.notify.existingSecret .Values.notify.urlsFile -}}
+{{- include "alembic-job.checkOne" (list "notify.existingSecret" "notify.urlsFile") -}}
 {{- end -}}
 {{- end }}
 
@@ -37,18 +39,66 @@
 
 {{/* What has a value of its own, which the other containers and checks see, too. */}}
 {{- define "alembic-job.checkWays" -}}
-{{- $variables := dict "MIGRATE_DEADLINE" "migrations.settings.deadline, which is checked against the other budgets" "MIGRATE_BACKUP" "backup.mode" "MIGRATE_BACKUP_URL" "backup.existingClaim and backup.mountPath" -}}
+{{- $variables := dict "MIGRATE_DEADLINE" "migrations.settings.deadline, which is checked against the other budgets" "MIGRATE_BACKUP" "backup.mode" "MIGRATE_BACKUP_URL" "backup.url, or backup.existingClaim and backup.mountPath" -}}
+{{- if .Values.rollback.enabled -}}
+{{- $_ := set $variables "MIGRATE_WHEN_AHEAD" "migrations.settings.whenAhead and waitForMigrations.whenAhead, which the Job on a rollback does not share" -}}
+{{- end -}}
 {{- range concat .Values.extraEnvVars .Values.waitForMigrations.extraEnvVars -}}
 {{- $name := .name -}}
 {{- with get $variables $name -}}
 {{- printf "extraEnvVars sets %s: use %s" $name . | fail -}}
 {{- end -}}
 {{- end -}}
-{{- $options := dict "--to" "migrations.settings.to, for which the application's pods wait, too" "--deadline" "migrations.settings.deadline, which is checked against the other budgets" "--when-ahead" "migrations.settings.whenAhead" "--backup" "backup.mode" "--backup-url" "backup.existingClaim and backup.mountPath" -}}
+{{- $options := dict "--to" "migrations.settings.to, for which the application's pods wait, too" "--deadline" "migrations.settings.deadline, which is checked against the other budgets" "--when-ahead" "migrations.settings.whenAhead" "--backup" "backup.mode" "--backup-url" "backup.url, or backup.existingClaim and backup.mountPath" -}}
 {{- range default list .Values.migrations.args -}}
 {{- $option := regexReplaceAll "(?s)=.*$" . "" -}}
 {{- with get $options $option -}}
 {{- printf "migrations.args holds %s: use %s" $option . | fail -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* Whatever is to take a backup has a place for it. */}}
+{{- define "alembic-job.checkBackup" -}}
+{{- $backup := .Values.backup -}}
+{{- $ahead := eq (toString .Values.migrations.settings.whenAhead) "rollback" -}}
+{{- if and $backup.url $backup.existingClaim -}}
+{{- include "alembic-job.checkOne" (list "backup.url" "backup.existingClaim") -}}
+{{- end -}}
+{{- if and (or $backup.url $backup.encryptTo) (gt (default 1 $backup.jobs | int64) 1) -}}
+{{- printf "backup.jobs makes each backup a folder, which cannot be %s: keep one of the two" (ternary "streamed to backup.url" "encrypted (backup.encryptTo)" (ne $backup.url "")) | fail -}}
+{{- end -}}
+{{- if not (include "alembic-job.backupUrl" .) -}}
+{{- $place := "give backup.existingClaim or backup.url" -}}
+{{- if eq $backup.mode "required" -}}
+{{- printf "backup.mode is required, but there is no place for the dumps: %s" $place | fail -}}
+{{- else if $backup.schedule -}}
+{{- printf "backup.schedule is set, but there is no place for the dumps: %s" $place | fail -}}
+{{- else if and (or .Values.rollback.enabled $ahead) (ne $backup.mode "off") -}}
+{{- printf "%s takes a backup before it undoes anything, and there is no place for it: %s, or set backup.mode to \"off\" to do without" (ternary "rollback.enabled" "migrations.settings.whenAhead rollback" .Values.rollback.enabled) $place | fail -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* Where a hook of `helm rollback` would not run, or could not do its work, that is said now and not on that day. */}}
+{{- define "alembic-job.checkRollback" -}}
+{{- $settings := .Values.migrations.settings -}}
+{{- $wait := .Values.waitForMigrations -}}
+{{- $provider := include "alembic-job.provider" . -}}
+{{- if and (eq .Values.mode "initContainer") (eq (toString $settings.whenAhead) "rollback") -}}
+{{- fail "mode initContainer and migrations.settings.whenAhead rollback: each older pod would undo what newer pods, which still run, need and bring back. Set mode to job" -}}
+{{- end -}}
+{{- if .Values.rollback.enabled -}}
+{{- if eq .Values.mode "initContainer" -}}
+{{- fail "rollback.enabled needs mode job: in mode initContainer newer pods that start anew would bring back what the rollback undoes" -}}
+{{- else if not (include "alembic-job.helmRunsHooks" .) -}}
+{{- printf "rollback.enabled makes a hook of `helm rollback`, which nobody runs with hooks.provider %s: set migrations.settings.whenAhead to rollback in the releases before and after instead" $provider | fail -}}
+{{- else if eq (toString $settings.history) "off" -}}
+{{- fail "rollback.enabled undoes revisions by the history in the database, which migrations.settings.history off does not keep" -}}
+{{- else if eq (toString $settings.archive) "off" -}}
+{{- fail "rollback.enabled undoes revisions by the SQL in the database's history, which migrations.settings.archive off does not keep" -}}
+{{- else if and (eq .Values.rollback.when "post") $wait.enabled (eq $wait.whenAhead "fail") -}}
+{{- fail "rollback.when post starts the older pods on the newer schema, and waitForMigrations.whenAhead fail keeps them from starting: set rollback.when to pre, or waitForMigrations.whenAhead to tolerate" -}}
 {{- end -}}
 {{- end -}}
 {{- end }}

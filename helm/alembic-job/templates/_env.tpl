@@ -82,17 +82,37 @@ becomes words as of a shell. Kubernetes takes $(X) for a reference and $$ for $,
 {{- include "alembic-job.literal" (list "MIGRATE_PASSWORD_COMMAND" $database.passwordCommand) -}}
 {{- end }}
 
+{{/* "true" for a run that changes the database or takes a backup, and does not only ask. */}}
+{{- define "alembic-job.works" -}}
+{{- if has . (list "migrate" "rollback" "manual" "backup") -}}true{{- end -}}
+{{- end }}
+
+{{/* Where backups go; empty when there is no place for them. */}}
+{{- define "alembic-job.backupUrl" -}}
+{{- $backup := .Values.backup -}}
+{{- if $backup.url -}}
+{{- tpl $backup.url . -}}
+{{- else if $backup.existingClaim -}}
+{{- $backup.mountPath -}}
+{{- end -}}
+{{- end }}
+
 {{/* The job's settings for one of its runs, (dict "root" CONTEXT "run" RUN), where RUN is
-  migrate  in the Job, and in the application's init container in mode initContainer: bounded, with a backup
-  manual   by hand: with a backup, but bounded only if asked for, and never skipped
-  wait     in the application's init container
-  ask      in helm test: as the init container, but never skipped */}}
+  migrate   in the Job, and in the application's init container in mode initContainer: bounded, with a backup
+  rollback  on `helm rollback`: the same, and first it undoes what the database holds and this release's image lacks
+  manual    by hand: with a backup, but bounded only if asked for, and never skipped
+  backup    by the clock: bounded by its own Job, and never skipped
+  wait      in the application's init container
+  ask       in helm test: as the init container, but never skipped */}}
 {{- define "alembic-job.settingsEnv" -}}
 {{- $values := .root.Values -}}
 {{- $wait := $values.waitForMigrations -}}
 {{- $settings := omit $values.migrations.settings "deadline" -}}
-{{- if eq .run "migrate" -}}
+{{- if has .run (list "migrate" "rollback") -}}
 {{- $_ := set $settings "deadline" (include "alembic-job.deadline" .root) -}}
+{{- else if eq .run "backup" -}}
+{{- $_ := set $settings "deadline" (printf "%ds" (sub $values.backup.cronJob.activeDeadlineSeconds 25)) -}}
+{{- $_ := unset $settings "skip" -}}
 {{- else if eq .run "manual" -}}
 {{- $_ := set $settings "deadline" $values.migrations.settings.deadline -}}
 {{- $_ := unset $settings "skip" -}}
@@ -112,20 +132,34 @@ becomes words as of a shell. Kubernetes takes $(X) for a reference and $$ for $,
 {{- if eq $values.mode "initContainer" -}}
 {{- $_ := set $settings "whenAhead" (default $wait.whenAhead $settings.whenAhead) -}}
 {{- end -}}
-{{- if has .run (list "migrate" "manual") -}}
+{{- if eq .run "rollback" -}}
+{{- $_ := set $settings "whenAhead" "rollback" -}}
+{{- end -}}
+{{- if include "alembic-job.works" .run -}}
 {{- $_ := set $settings "image" (include "alembic-job.image" .root) -}}
 {{- $_ := set $settings "backup" $values.backup.mode -}}
-{{- if $values.backup.existingClaim -}}
-{{- $_ := set $settings "backupUrl" $values.backup.mountPath -}}
-{{- range $name := list "verify" "jobs" "compress" "keep" "keepFor" -}}
+{{- with include "alembic-job.backupUrl" .root -}}
+{{- $_ := set $settings "backupUrl" . -}}
+{{- range $name := list "verify" "jobs" "compress" "keep" "keepFor" "encryptTo" -}}
 {{- $_ := set $settings (printf "backup%s" (title $name)) (get $values.backup $name) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- if include "alembic-job.works" .run -}}
+{{- $_ := set $settings "notifyFile" $values.notify.urlsFile -}}
+{{- $_ := set $settings "notifyOn" (join "," $values.notify.events) -}}
 {{- end -}}
 {{- range $name, $value := $settings -}}
 {{- include "alembic-job.literal" (list (printf "MIGRATE_%s" (snakecase $name | upper)) $value) -}}
 {{- end -}}
 {{- include "alembic-job.literal" (list "ALEMBIC_CONFIG" $values.migrations.alembicConfig) -}}
+{{- if and $values.notify.existingSecret (include "alembic-job.works" .run) }}
+- name: MIGRATE_NOTIFY
+  valueFrom:
+    secretKeyRef:
+      name: {{ tpl $values.notify.existingSecret .root | quote }}
+      key: {{ $values.notify.existingSecretKey | quote }}
+{{- end -}}
 {{- end }}
 
 {{/* All variables of a container, (dict "root" CONTEXT "run" RUN "extra" LIST). Of two with one name the later stays, as

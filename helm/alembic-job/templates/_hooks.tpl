@@ -19,27 +19,34 @@ true
 {{- if and (ne (include "alembic-job.provider" .) "none") (not (include "alembic-job.isFirstResource" .)) -}}true{{- end -}}
 {{- end }}
 
-{{/* The annotations that say when the Job runs. Never a rollback hook: Helm would run the older release's Job, with the
-older image, against the newer schema. */}}
+{{/* The annotations that say when the Job runs. Not on a rollback: that has a Job of its own, see rollback.yaml. */}}
 {{- define "alembic-job.jobHook" -}}
 {{- $hooks := .Values.hooks -}}
 {{- $provider := include "alembic-job.provider" . -}}
 {{- if eq $provider "argocd" -}}
 {{- include "alembic-job.argoHook" (dict "phase" $hooks.argocd.hook "wave" $hooks.argocd.wave) -}}
 {{- else if include "alembic-job.jobIsHook" . -}}
-helm.sh/hook: {{ ternary "pre-upgrade" "pre-install,pre-upgrade" (eq $hooks.firstInstall "resource") }}
-helm.sh/hook-weight: {{ $hooks.weight | int | quote }}
-helm.sh/hook-delete-policy: {{ $hooks.deletePolicy }}
-{{- if and $hooks.outputLogPolicy (eq $provider "helm") }}
-helm.sh/hook-output-log-policy: {{ $hooks.outputLogPolicy }}
-{{- end }}
+{{- include "alembic-job.helmHook" (list . (ternary "pre-upgrade" "pre-install,pre-upgrade" (eq $hooks.firstInstall "resource"))) -}}
 {{- end }}
 {{- if eq $provider "flux" }}
 kustomize.toolkit.fluxcd.io/force: enabled
 {{- end }}
 {{- end }}
 
-{{/* The annotations of what must be there before the Job: it comes earlier, and stays after it. */}}
+{{/* A Job's annotations as a hook of Helm's: (list CONTEXT EVENTS). */}}
+{{- define "alembic-job.helmHook" -}}
+{{- $root := index . 0 -}}
+{{- $hooks := $root.Values.hooks -}}
+helm.sh/hook: {{ index . 1 }}
+helm.sh/hook-weight: {{ $hooks.weight | int | quote }}
+helm.sh/hook-delete-policy: {{ $hooks.deletePolicy }}
+{{- if and $hooks.outputLogPolicy (eq (include "alembic-job.provider" $root) "helm") }}
+helm.sh/hook-output-log-policy: {{ $hooks.outputLogPolicy }}
+{{- end }}
+{{- end }}
+
+{{/* The annotations of what must be there before the Job: it comes earlier, and stays after it. On a rollback the older
+release's own is brought back, as everything else of it is. */}}
 {{- define "alembic-job.prerequisiteHook" -}}
 {{- $hooks := .Values.hooks -}}
 {{- $provider := include "alembic-job.provider" . -}}
@@ -47,7 +54,7 @@ kustomize.toolkit.fluxcd.io/force: enabled
 {{- $phase := ternary "PreSync" "" (eq $hooks.argocd.hook "PreSync") -}}
 {{- include "alembic-job.argoHook" (dict "phase" $phase "wave" (sub $hooks.argocd.wave 1)) -}}
 {{- else if include "alembic-job.helmRunsHooks" . -}}
-helm.sh/hook: pre-install,pre-upgrade
+helm.sh/hook: {{ ternary "pre-install,pre-upgrade,pre-rollback" "pre-install,pre-upgrade" .Values.rollback.enabled }}
 helm.sh/hook-weight: {{ sub $hooks.weight 10 | quote }}
 helm.sh/hook-delete-policy: before-hook-creation
 {{- end }}
@@ -69,6 +76,9 @@ argocd.argoproj.io/sync-wave: {{ .wave | int | quote }}
 {{- if include "alembic-job.helmRunsHooks" . -}}
 {{- if eq .Values.mode "job" -}}
 {{- $ours = append $ours (printf "job/%s" (include "alembic-job.fullname" .)) -}}
+{{- end -}}
+{{- if .Values.rollback.enabled -}}
+{{- $ours = append $ours (printf "job/%s" (include "alembic-job.rollbackName" .)) -}}
 {{- end -}}
 {{- if .Values.serviceAccount.create -}}
 {{- $ours = append $ours (printf "serviceaccount/%s" (include "alembic-job.serviceAccountName" .)) -}}

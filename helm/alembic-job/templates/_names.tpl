@@ -50,7 +50,7 @@ whenever its spec or the release's revision is new. */}}
 {{- if include "alembic-job.jobIsHook" . -}}
 {{- include "alembic-job.fullname" . -}}
 {{- else -}}
-{{- $hash := printf "%s %d" (include "alembic-job.jobSpec" .) .Release.Revision | sha256sum | trunc 8 -}}
+{{- $hash := printf "%s %d" (include "alembic-job.jobSpec" (list . "migrate")) .Release.Revision | sha256sum | trunc 8 -}}
 {{- include "alembic-job.named" (list . (printf "-%s" $hash)) -}}
 {{- end -}}
 {{- end }}
@@ -58,6 +58,15 @@ whenever its spec or the release's revision is new. */}}
 {{/* Kubernetes allows a CronJob's name 52 characters, and its Jobs eleven more. */}}
 {{- define "alembic-job.manualName" -}}
 {{- include "alembic-job.named" (list . "-manual" 52) -}}
+{{- end }}
+
+{{- define "alembic-job.backupName" -}}
+{{- include "alembic-job.named" (list . "-backup" 52) -}}
+{{- end }}
+
+{{/* The Job on `helm rollback`: it leaves the log of the release's own Job alone. */}}
+{{- define "alembic-job.rollbackName" -}}
+{{- include "alembic-job.named" (list . "-rollback") -}}
 {{- end }}
 
 {{- define "alembic-job.serviceAccountName" -}}

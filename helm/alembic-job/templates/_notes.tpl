@@ -54,20 +54,48 @@ WHY IT FAILED
   kubectl -n {{ $namespace }} describe job/{{ $job }}
   kubectl -n {{ $namespace }} get events --sort-by=.lastTimestamp
 {{- end }}
+{{- if .Values.backup.schedule }}
+
+BACKUPS
+  {{- if .Values.backup.cronJob.suspend }}
+  The CronJob {{ include "alembic-job.backupName" . }} is suspended (backup.cronJob.suspend).
+  {{- else }}
+  The CronJob {{ include "alembic-job.backupName" . }} takes one at {{ .Values.backup.schedule }}{{ with .Values.backup.cronJob.timeZone }} ({{ . }}){{ end }}.
+  {{- end }} One now:
+  kubectl -n {{ $namespace }} create job --from=cronjob/{{ include "alembic-job.backupName" . }} {{ include "alembic-job.named" (list . "-backup-now" 52) }}
+{{- end }}
 {{- if .Values.manual.enabled }}
 
 BY HAND
   The question{{ if ne (join " " .Values.manual.args) "status" }} or command{{ end }} `{{ join " " .Values.manual.args }}`:
   kubectl -n {{ $namespace }} create job --from=cronjob/{{ include "alembic-job.manualName" . }} {{ $byHand }}
+  {{- $back := "[\"rollback\",\"--steps\",\"1\"]" }}
+  {{- if not (or (include "alembic-job.backupUrl" .) (eq .Values.backup.mode "off")) }}
+  {{- $back = "[\"rollback\",\"--steps\",\"1\",\"--no-backup\"]" }}
+  {{- end }}
 
   Anything else, for example the last revision back:
-  kubectl -n {{ $namespace }} create job --from=cronjob/{{ include "alembic-job.manualName" . }} {{ $byHand }} --dry-run=client -o json | jq '.spec.template.spec.containers[0].args=["rollback","--steps","1"]' | kubectl create -f -
+  kubectl -n {{ $namespace }} create job --from=cronjob/{{ include "alembic-job.manualName" . }} {{ $byHand }} --dry-run=client -o json | jq '.spec.template.spec.containers[0].args={{ $back }}' | kubectl create -f -
 {{- end }}
 
 GOING BACK
 {{- $tolerates := eq (default (ternary "fail" "tolerate" (ne $isHook "")) .Values.migrations.settings.whenAhead) "tolerate" }}
 {{- $outcome := ternary "leaves the newer schema as it is and ends well" "fails with exit code 28" $tolerates }}
-  {{- if or (eq .Values.mode "initContainer") (has $provider (list "helm" "flux")) }}
+{{- $undoes := eq (toString .Values.migrations.settings.whenAhead) "rollback" }}
+{{- if $undoes }}
+{{- $outcome = "undoes what that image lacks, unless data would be lost" }}
+{{- end }}
+  {{- if .Values.rollback.enabled }}
+  `helm rollback` TO this release runs the Job {{ include "alembic-job.rollbackName" . }}, {{ ternary "once the older pods are ready if you say --wait" "before anything else" (eq .Values.rollback.when "post") }}: by the history in
+  the database it undoes what the image {{ include "alembic-job.image" . }} lacks, {{ ternary "without a backup (backup.mode is off)" "after a backup" (eq .Values.backup.mode "off") }}.
+  Where data would be lost it changes nothing and fails with exit code 26, and so does the rollback. What would be lost:
+  kubectl -n {{ $namespace }} logs -l job-name={{ include "alembic-job.rollbackName" . }} --tail=1 --prefix
+  {{- if .Values.manual.enabled }}
+  To agree to that for a revision, then go back again and name the release's revision:
+  kubectl -n {{ $namespace }} create job --from=cronjob/{{ include "alembic-job.manualName" . }} {{ $byHand }} --dry-run=client -o json | jq '.spec.template.spec.containers[0].args=["consent","REVISION"]' | kubectl create -f -
+  helm -n {{ $namespace }} rollback {{ .Release.Name }} {{ .Release.Revision }} --wait --timeout {{ $timeout }}
+  {{- end }}
+  {{- else if or (eq .Values.mode "initContainer") (has $provider (list "helm" "flux")) }}
   `helm rollback` runs no Job: the older pods run on the newer schema.
   {{- if and (eq .Values.mode "job") (eq .Values.hooks.firstInstall "resource") }}
   Only back to the first revision it runs that one's ordinary Job again, which {{ ternary "fails with exit code 28" "leaves the newer schema as it is" (eq (default "" .Values.migrations.settings.whenAhead) "fail") }}.
@@ -85,10 +113,12 @@ GOING BACK
   The older pods' waiting init container does NOT let them start (waitForMigrations.whenAhead is fail).
   {{- end }}
   {{- if has $provider (list "helm" "flux") }}
-  `helm upgrade` back to an older chart or image does run its Job, which {{ ternary "leaves the newer schema as it is and ends well" "fails with exit code 28" (eq (default "fail" .Values.migrations.settings.whenAhead) "tolerate") }} (migrations.settings.whenAhead).
+  `helm upgrade` back to an older chart or image does run its Job, which {{ ternary $outcome (ternary "leaves the newer schema as it is and ends well" "fails with exit code 28" (eq (default "fail" .Values.migrations.settings.whenAhead) "tolerate")) $undoes }} (migrations.settings.whenAhead).
   {{- end }}
   {{- end }}
-  To take revisions back, do it by hand, with the newer image, after the application went back.
+  {{- if not .Values.rollback.enabled }}
+  To take revisions back, do it by hand, after the application went back: `rollback --to REVISION`.
+  {{- end }}
 {{- with include "alembic-job.hookLeftovers" . }}
 
 AFTER UNINSTALL

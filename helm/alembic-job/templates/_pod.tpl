@@ -53,7 +53,7 @@ volumeMounts:
 
 {{/* "true" where this run may take a backup. */}}
 {{- define "alembic-job.hasBackups" -}}
-{{- if and .root.Values.backup.existingClaim (has .run (list "migrate" "manual")) -}}true{{- end -}}
+{{- if and .root.Values.backup.existingClaim (include "alembic-job.works" .run) -}}true{{- end -}}
 {{- end }}
 
 {{/* The volumes of such a container, (dict "root" CONTEXT "run" RUN). */}}

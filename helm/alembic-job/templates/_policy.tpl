@@ -1,4 +1,4 @@
-{{/* From the table of exit codes: 2 and 20 to 29 mean that trying again cannot help. Disruptions come first, so that an
+{{/* From the table of exit codes, for a container of that name: 2 and 20 to 29 mean that trying again cannot help. Disruptions come first, so that an
 evicted pod is replaced, whatever it ended with. Everything else is tried again. */}}
 {{- define "alembic-job.podFailurePolicy" -}}
 rules:
@@ -8,7 +8,7 @@ rules:
         status: "True"
   - action: FailJob
     onExitCodes:
-      containerName: migrate
+      containerName: {{ . }}
       operator: In
       values: [2, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29]
 {{- end }}
