@@ -22,6 +22,8 @@ MEANINGS = {
     "backup.not_removed": "A backup that may go could not be removed; the new one is there all the same.",
     "backup.progress": "How much pg_dump has written so far.",
     "backup.removed": "A backup that MIGRATE_BACKUP_KEEP and MIGRATE_BACKUP_KEEP_FOR do not keep was removed.",
+    "backup.restored": "The dump was restored into a scratch database, where each table has its rows again.",
+    "backup.restoring": "The dump is now restored into a scratch database to prove it (MIGRATE_BACKUP_VERIFY=restore).",
     "backup.space_short": "The backup may not fit into its folder, by the database's size or the newest backup's.",
     "backup.started": "pg_dump begins.",
     "backup.verified": "A backup has its hash, was read to its last byte, and holds the rows it should; `by` hash: "
@@ -70,8 +72,9 @@ MEANINGS = {
     "password_command.output": "A line that MIGRATE_PASSWORD_COMMAND wrote to stderr, without the password.",
     "pooler.session_mode": "The address is a pooler's that keeps sessions; the run goes on through it.",
     "project.directory_changed": "script_location is relative to the ini file's folder; the job works from there.",
-    "rehearsal.backup_passed_over": "The newest backup is of another revision, or cannot be read: a dump is taken.",
-    "rehearsal.leftover_removed": "What a killed rehearsal had left was removed: a scratch database, or a folder.",
+    "rehearsal.backup_passed_over": "The newest backup is of another revision, partial or unreadable: a dump is taken.",
+    "rehearsal.leftover_removed": "What a killed rehearsal or proof of a backup had left was removed: a scratch "
+    "database, or a folder.",
     "rehearsal.not_removed": "A scratch database could not be dropped.",
     "rehearsal.setting_skipped": "A setting of a role or the database could not be given to the embedded server.",
     "restore.finished": "The backup is restored and verified: `database` is where its data is now.",

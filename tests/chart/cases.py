@@ -278,6 +278,11 @@ CASES: dict[str, Case] = {
     "backup.subPath": Case("shop", 'subPath: "shop"', given=_CLAIM),
     "backup.mountPath": Case("/dumps", 'mountPath: "/dumps"', given=_CLAIM),
     "backup.verify": Case("list", _variable("MIGRATE_BACKUP_VERIFY", "list"), given=_CLAIM),
+    "backup.args": Case(
+        ["--no-comments", "--exclude-table-data=a b"],
+        _variable("MIGRATE_BACKUP_ARGS", "--no-comments '--exclude-table-data=a b'"),
+        given=_CLAIM,
+    ),
     "backup.jobs": Case(4, _variable("MIGRATE_BACKUP_JOBS", '"4"'), given=_CLAIM),
     "backup.compress": Case("zstd:3", _variable("MIGRATE_BACKUP_COMPRESS", "zstd:3"), given=_CLAIM),
     "backup.keep": Case(10, _variable("MIGRATE_BACKUP_KEEP", '"10"'), given=_CLAIM),

@@ -140,7 +140,7 @@ becomes words as of a shell. Kubernetes takes $(X) for a reference and $$ for $,
 {{- $_ := set $settings "backup" $values.backup.mode -}}
 {{- with include "alembic-job.backupUrl" .root -}}
 {{- $_ := set $settings "backupUrl" . -}}
-{{- range $name := list "verify" "jobs" "compress" "keep" "keepFor" "encryptTo" -}}
+{{- range $name := list "verify" "args" "jobs" "compress" "keep" "keepFor" "encryptTo" -}}
 {{- $_ := set $settings (printf "backup%s" (title $name)) (get $values.backup $name) -}}
 {{- end -}}
 {{- end -}}

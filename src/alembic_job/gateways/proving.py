@@ -72,7 +72,7 @@ class Place:
         again = partial(postgres.connect, databases.at(dsn, beside.info.dbname), _NAME)
         locale = {} if trial.embedded else manifest.locale
         begun = time.monotonic()
-        self._log.info("backup.restoring", backup=manifest.name, database=name, server=self._words)
+        self._log.info("backup.restoring", database=name, server=self._words)
         try:
             with scratch.database(beside, name, locale, again, trial.watch.settle, self._log):
                 major, tell = beside.server_version // 10_000, self._teller(name)
@@ -143,7 +143,7 @@ def _connected(dsn: Dsn) -> Connection:
 @contextmanager
 def _interruptible(watch: Watch, connection: Connection) -> Iterator[None]:
     """A signal cancels what the connection executes, and leaves the run the time to drop its database."""
-    before = watch.cancel
+    before, patience = watch.cancel, watch.leave_after
 
     def cancel(terminate: bool) -> None:
         if not connection.closed:
@@ -155,5 +155,4 @@ def _interruptible(watch: Watch, connection: Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        watch.cancel = before
-        watch.leave_after -= _TIDYING
+        watch.cancel, watch.leave_after = before, patience
