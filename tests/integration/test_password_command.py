@@ -518,7 +518,8 @@ def test_the_library(login: Login, project: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("DATABASE_URL", raising=False)
     words = tuple(shlex.split(login.command()))
     assert alembic_job.migrate(Settings(database_url=login.url(), password_command=words)).applied == ("r1",)
-    assert alembic_job.rollback(Settings(database_url=login.url(), password_command=words)).reverted == ("r1",)
+    settings = Settings(database_url=login.url(), password_command=words)
+    assert alembic_job.rollback(settings, no_backup=True, empty_downgrade=True).reverted == ("r1",)
     with pytest.raises(JobError) as raised:
         alembic_job.migrate(Settings(database_url=login.url(), password_command=("false",), wait_timeout=0.3))
     assert raised.value.exit_code == 10 and "false" in str(raised.value)
