@@ -189,6 +189,7 @@ def test_status_shows_a_run_while_it_runs(database: Database, tmp_path: Path) ->
     assert json.loads(run_job("status", "--json", cwd=project, url=database.url).out)["running"] == []
 
 
+@pytest.mark.thorough
 def test_a_question_changes_nothing(database: Database, tmp_path: Path) -> None:
     """status, current and history on an empty database leave it empty."""
     project = make_project(tmp_path, [TABLE])

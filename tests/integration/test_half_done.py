@@ -241,6 +241,7 @@ def cut_and_go_on(
     return run_job("migrate", cwd=project, url=database.url)
 
 
+@pytest.mark.thorough
 def test_a_loop_that_asks_how_many_rows(slow: Database, tmp_path: Path) -> None:
     """Batches until none is left: what was passed over still says how many rows it changed."""
     slow.execute("ALTER TABLE a ADD done bool")
@@ -258,6 +259,7 @@ def test_a_loop_that_asks_how_many_rows(slow: Database, tmp_path: Path) -> None:
     assert slow.query("SELECT count(*) FROM a WHERE done") == [(40,)]
 
 
+@pytest.mark.thorough
 def test_a_second_connection_commits_for_itself(slow: Database, tmp_path: Path) -> None:
     """What is open on the first one is not committed with it."""
     before = (
@@ -286,6 +288,7 @@ except sa.exc.IntegrityError:
     assert slow.query("SELECT count(*) FROM pg_attribute WHERE attrelid = 'a'::regclass AND attname = 'x'") == [(1,)]
 
 
+@pytest.mark.thorough
 def test_somebody_removed_what_was_half_done(slow: Database, tmp_path: Path) -> None:
     """A table that was dropped by hand is made again, with its rows: nothing that was noted is believed."""
     before = sql("CREATE TABLE b (id int)") + "\n" + sql("INSERT INTO b VALUES (1)") + "\n" + BLOCK + sql("SELECT 1")

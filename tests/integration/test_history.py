@@ -56,6 +56,7 @@ def test_what_is_recorded_of_a_run(database: Database, project: Path) -> None:
     }
 
 
+@pytest.mark.thorough
 def test_history_tells_it(database: Database, project: Path) -> None:
     """`history --applied`, for people and as JSON; a rollback is a part of it."""
     run_job("migrate", cwd=project, url=database.url, env={"MIGRATE_IMAGE": "shop:1.4.2"})

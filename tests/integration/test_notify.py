@@ -244,6 +244,7 @@ def is_over(project: Project) -> bool:
     return bool(there and not project.database.query(held, LOCK_CLASS, FENCE_CLASS))
 
 
+@pytest.mark.thorough
 def test_the_locks_are_free_while_it_is_sent(project: Project, listener: Service) -> None:
     """A service that takes its time to answer keeps no other runner waiting, nor looks like a dead one."""
     listener.held.clear()

@@ -258,6 +258,7 @@ AUDIT = """
 """
 
 
+@pytest.mark.thorough
 def test_a_partial_backup(full: Home) -> None:
     """The manifest says so; the schemas are not missed, their rows not counted; and it takes nobody's place."""
     full.database.execute(AUDIT)

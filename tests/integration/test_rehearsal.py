@@ -334,6 +334,7 @@ ELSEWHERE = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "way",
     [pytest.param(way, marks=() if way == "the driver" else pytest.mark.thorough) for way in ELSEWHERE],
@@ -431,6 +432,7 @@ def at_work(home: Home) -> bool:
     return bool(home.beside.query(AT_WORK, NAME))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.thorough)])
 def test_a_signal_ends_it_and_leaves_nothing(home: Home, number: int) -> None:
     """In the middle of a statement: 14, and the scratch database is gone when the process is."""

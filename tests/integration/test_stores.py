@@ -426,6 +426,7 @@ def identity(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     return str(made.to_public()), file
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("folder", [False, pytest.param(True, marks=pytest.mark.thorough)])
 def test_encrypted(bucket: Bucket, identity: tuple[str, Path], tmp_path: Path, folder: bool) -> None:
     """Nobody reads it without the identity, which is not needed to take it, nor to compare its hash."""

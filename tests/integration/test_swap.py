@@ -114,6 +114,7 @@ def test_swap_under_clients_that_come_back(full: Home) -> None:
 # Who is in the way.
 
 
+@pytest.mark.thorough
 def test_no_swap_under_a_run(full: Home) -> None:
     """While a run holds the job's lock: 11, and nothing is made."""
     full.back_up()
@@ -173,6 +174,7 @@ def preparing() -> Iterator[Server]:
         yield server
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("stopped", [True, pytest.param(False, marks=pytest.mark.thorough)])
 def test_a_prepared_transaction(preparing: Server, tmp_path: Path, stopped: bool) -> None:
     """It is named after ten seconds, or SIGTERM comes before: nobody was ended for a swap that cannot be."""
@@ -227,6 +229,7 @@ def renaming(home: Home) -> bool:
     )
 
 
+@pytest.mark.thorough
 @contextmanager
 def undying(database: Database) -> Iterator[int]:
     """A session that cannot end, because its process is stopped; until this is left."""

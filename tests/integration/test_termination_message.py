@@ -73,6 +73,7 @@ def test_a_long_error_is_cut_and_the_hint_is_not(database: Database, tmp_path: P
     assert lines[-1] == f"run_id {result.finished['run_id']}"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("length", range(3000, 3012))
 def test_no_character_is_split(length: int) -> None:
     """Wherever the cut falls; also where hint, heads and revisions are far too long."""

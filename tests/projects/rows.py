@@ -241,7 +241,7 @@ BRANCHES = [
 ]
 
 VERSION_TABLES = [
-    Tree("version_table"),
+    Tree("version_table", thorough=True),
     Tree("version_table_computed", env={"SERVICE_NAME": "order-service"}, thorough=True),
 ]
 
@@ -311,7 +311,7 @@ LOCATIONS = [
 
 OUTPUT = [
     Tree("debug_logging", down=None, thorough=True),
-    Tree("noisy", on=(), applied=("n1",), says=_NOISE),
+    Tree("noisy", thorough=True, on=(), applied=("n1",), says=_NOISE),
     Tree("own_logging", says=("marker-structlog", "marker-info", "marker-end"), down=None, thorough=True),
 ]
 
@@ -331,7 +331,7 @@ ENVIRONMENTS = [
 
 TRANSACTIONS = [
     Tree("sql_before", thorough=True),
-    Tree("owns_transaction"),
+    Tree("owns_transaction", thorough=True),
     Tree("engine_begin", down=None, thorough=True),
     Tree("commits_itself", on=_OWN, applied=("t1", "t2", "t3")),
     Tree("concurrently", applied=(*STOCK, "ca01", "ca02")),
@@ -346,7 +346,7 @@ TRANSACTIONS = [
 ]
 
 OPERATIONS = [
-    Tree("operations", on=_OWN, applied=("op01", "op02", "op03", "op04", "op05"), url="@PSYCOPG2@"),
+    Tree("operations", thorough=True, on=_OWN, applied=("op01", "op02", "op03", "op04", "op05"), url="@PSYCOPG2@"),
     Tree(
         "operations_psycopg",
         folder="operations",

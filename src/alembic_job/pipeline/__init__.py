@@ -52,7 +52,10 @@ def migrate(
             raise
         log.warning("database.ahead", unknown=error.fields["unknown"], message=str(error).partition(":")[0])
         below: Any = error.fields["below"]
+        ahead = error
     back = _change(settings, below[0], "migrate", True, *rest)
+    if not back.reverted:
+        raise ahead
     report = migrate(settings, log=log, watch=watch, identity=identity, learn_secret=learn_secret)
     report.source, report.reverted = back.source, back.reverted + report.reverted
     report.duration_seconds += back.duration_seconds
