@@ -6,7 +6,7 @@ WORKDIR /srv
 COPY requirements.txt ./
 RUN pip install --no-cache-dir -r requirements.txt
 
-# the job, without moving any version that the application has; and PostgreSQL's grammar, whose protobuf is not used
+# the job, without moving any version that the application has; and PostgreSQL's grammar, whose protobuf only a rollback's figures use
 COPY --from=job /opt/alembic-job/wheel /tmp/wheel
 RUN pip freeze >/tmp/pins.txt \
  && pip install --no-cache-dir -c /tmp/pins.txt /tmp/wheel/*.whl \
