@@ -174,8 +174,7 @@ class History:
         """A run is about to change something."""
         statement = (
             "INSERT INTO {} (run_id, version_table, command, job_version, image, host, heads_before, planned,"
-            " evidence)"
-            " VALUES %s ON CONFLICT (run_id, version_table) DO NOTHING"
+            " evidence) VALUES %s ON CONFLICT (run_id, version_table) DO NOTHING"
         )
         who = (run.run_id, self._label, run.command, __version__, run.image, run.host)
         row = (*who, list(run.before), list(run.planned), run.evidence)

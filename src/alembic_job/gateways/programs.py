@@ -19,7 +19,7 @@ from alembic_job.errors import SettingsError
 _PIECE = 1 << 20  # bytes
 _POURED = 10.0  # seconds that what feeds a program gets to notice that it failed
 _PIECES = 16  # of what a program says
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "host": "PGHOST",
     "hostaddr": "PGHOSTADDR",
     "port": "PGPORT",
@@ -46,7 +46,7 @@ Feed = Callable[[Callable[[bytes], None]], None]  # writes all that a program is
 
 def environment(dsn: Dsn) -> dict[str, str]:
     """The environment that leads libpq to the database: `ps` shows a command line to everybody, this to nobody."""
-    given = {_ENVIRONMENT[key]: value for key, value in dsn.parameters.items() if key in _ENVIRONMENT}
+    given = {ENVIRONMENT[key]: value for key, value in dsn.parameters.items() if key in ENVIRONMENT}
     return {**os.environ, "PGAPPNAME": "alembic-job backup", "PGCONNECT_TIMEOUT": "10", "LC_ALL": "C", **given}
 
 

@@ -24,16 +24,9 @@ from alembic_job import dsn as dsns
 from alembic_job.dsn import Dsn
 from alembic_job.errors import JobError, Refused
 from alembic_job.gateways import engines, postgres
+from alembic_job.gateways.programs import ENVIRONMENT
 
-_VARIABLES = {
-    "host": "PGHOST",
-    "hostaddr": "PGHOSTADDR",
-    "port": "PGPORT",
-    "dbname": "PGDATABASE",
-    "user": "PGUSER",
-    "password": "PGPASSWORD",
-    "service": "PGSERVICE",
-}
+_PLACE = ("host", "hostaddr", "port", "dbname", "user", "password", "service")
 _DRIVERS = ("psycopg2", "psycopg", "psycopg_async", "asyncpg")  # as SQLAlchemy calls them
 _ONE = "a rehearsal is of one database: let DATABASE_URL and env.py name the same one"
 _BY_HAND = "make a copy with `alembic-job restore`, and migrate that with a DATABASE_URL of its own"
@@ -345,7 +338,7 @@ def _program(argv: list[str]) -> str:
 
 def _completed(given: Mapping[str, str]) -> Dsn:
     """With what libpq takes from the environment where it is not given."""
-    variables = {name: os.environ[variable] for name, variable in _VARIABLES.items() if os.environ.get(variable)}
+    variables = {name: os.environ[ENVIRONMENT[name]] for name in _PLACE if os.environ.get(ENVIRONMENT[name])}
     if given.get("service"):
         variables = {"password": variables["password"]} if "password" in variables else {}
     if given.get("host"):

@@ -108,7 +108,7 @@ class Archive:
         if not self._write(lambda: self._begin(command), must=True):
             return
         if command == "migrate" and self._settings.archive == "on":
-            self._render(context, self._scripts(self.change.planned), arguments)
+            self._renderer = Renderer(context, self._scripts(self.change.planned), arguments, up=False)
 
     def _begin(self, command: str) -> None:
         self.history.make()
@@ -116,10 +116,6 @@ class Archive:
         evidence = json.dumps(self.evidence, ensure_ascii=False, default=str) if self.evidence else None
         self.history.begin(Begun(*who, self.change.before, self.change.planned, evidence))
         self._begun = True
-
-    def _render(self, context: MigrationContext, scripts: list[Script], arguments: dict[str, Any]) -> None:
-        if self._renderer is None:
-            self._renderer = Renderer(context, scripts, arguments, up=False)
 
     def is_due(self, revision: str) -> bool:
         """True if something is to be written before this revision is begun."""
@@ -132,7 +128,6 @@ class Archive:
         if revision in self._archived:
             return
         looked = list(self._renderer.upto(revision)) if self._renderer is not None else self._unrendered(revision)
-        self._archived.update(each.revision for each in looked)
         self._keep(looked, adopted=False)
         for each in looked:
             if each.down.reason and self._settings.archive == "on":
@@ -148,6 +143,7 @@ class Archive:
         return [Looked(revision, none, none, *read_script(script.path)) for script in self._scripts([revision])]
 
     def _keep(self, looked: list[Looked], adopted: bool) -> None:
+        self._archived.update(each.revision for each in looked)
         scripts = {script.revision: script for script in self._scripts(each.revision for each in looked)}
         whole = self._settings.archive == "on"
         rows = [_archived(scripts[each.revision], each, adopted, whole) for each in looked if each.revision in scripts]
@@ -175,16 +171,14 @@ class Archive:
         """Scripts that were applied by somebody else, or by a run that did not come to record them."""
         if not self._on or self._settings.archive != "on":
             return
-        missing = [each for each in self._scripts(applied) if each.revision not in self._known]
-        missing = [each for each in missing if each.revision not in self._archived]
+        there = self._known.keys() | self._archived
+        missing = [each for each in self._scripts(applied) if each.revision not in there]
         if not missing or not self._write(self.history.make, quiet=True):
             return
         renderer = Renderer(context, missing, arguments, up=False)
         try:
             for script in missing:
-                if script.revision not in self._archived:
-                    looked = list(renderer.upto(script.revision))
-                    self._archived.update(each.revision for each in looked)
+                if looked := list(renderer.upto(script.revision)):
                     self._keep(looked, adopted=True)
         finally:
             renderer.close()
@@ -212,19 +206,16 @@ class Archive:
             return False
         try:
             write()
-        except _LOST as error:
-            self._on = False
-            reason = " ".join(str(error).split())
-            if must and self._settings.history == "required":
-                raise own_schema.refused(self._settings.history_schema, reason) from error
-            (self._log.debug if quiet else self._log.warning)("history.unavailable", reason=reason)
         except psycopg2.Error as error:
+            reason, lost = " ".join(str(error).split()), isinstance(error, _LOST)
+            self._on = not lost and not self._session.connection.closed
             if must and self._settings.history == "required":
+                if lost:
+                    raise own_schema.refused(self._settings.history_schema, reason) from error
                 raise
-            self._log.warning("history.unavailable", reason=" ".join(str(error).split()))
-            self._on = not self._session.connection.closed
+            (self._log.debug if quiet and lost else self._log.warning)("history.unavailable", reason=reason)
             return False
-        return self._on
+        return True
 
 
 def _archived(script: Script, looked: Looked, adopted: bool, whole: bool) -> Archived:

@@ -43,6 +43,7 @@ from alembic_job.rules.changes import (
     Validated,
 )
 from alembic_job.rules.facts import Name
+from alembic_job.rules.questions import DROP_KINDS
 from alembic_job.rules.statement import Node, ParsedStatement
 from alembic_job.rules.tree import called, nodes, range_name, recurses, strings, to_name
 
@@ -71,27 +72,14 @@ def dotted(name: tuple[str | None, ...]) -> str:
     return ".".join(part for part in name if part)
 
 
-_DROPS = {
-    "OBJECT_TABLE": "relation",
-    "OBJECT_MATVIEW": "view",
-    "OBJECT_VIEW": "view",
-    "OBJECT_FOREIGN_TABLE": "relation",
-    "OBJECT_SEQUENCE": "sequence",
-    "OBJECT_TYPE": "type",
-    "OBJECT_DOMAIN": "type",
-    "OBJECT_FUNCTION": "function",
-    "OBJECT_PROCEDURE": "function",
-    "OBJECT_ROUTINE": "function",
-    "OBJECT_AGGREGATE": "function",
-    "OBJECT_SCHEMA": "schema",
-    "OBJECT_EXTENSION": "extension",
-}
 # Nothing that holds data depends on these.
 _LONELY = frozenset(
     """OBJECT_INDEX OBJECT_TRIGGER OBJECT_RULE OBJECT_POLICY OBJECT_STATISTIC_EXT OBJECT_PUBLICATION OBJECT_CAST
     OBJECT_EVENT_TRIGGER OBJECT_TRANSFORM OBJECT_TSDICTIONARY OBJECT_TSCONFIGURATION OBJECT_TSPARSER OBJECT_TSTEMPLATE
     OBJECT_OPCLASS OBJECT_OPFAMILY OBJECT_CONVERSION""".split()
 )
+_DROPS = {kind: what for kind, what in DROP_KINDS.items() if kind not in _LONELY}
+_DROPS |= {"OBJECT_VIEW": "view", "OBJECT_MATVIEW": "view", "OBJECT_SEQUENCE": "sequence"}
 
 
 def _drop(node: Node) -> list[Change]:
