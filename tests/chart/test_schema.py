@@ -71,6 +71,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("migrations.settings.maxLockHold", "never", "maxLockHold"),
     ("migrations.settings.terminateBlockers", False, "needs quotes"),
     ("migrations.settings.terminateBlockers", "active>60s", "terminateBlockers"),
+    ("migrations.settings.serverDisk", False, "needs quotes"),
+    ("migrations.settings.serverDisk", "half", "serverDisk"),
     ("migrations.settings.logQueries", True, "need quotes"),
     ("migrations.settings.skip", True, "skip is the reason in words"),
     ("migrations.settings.transaction", "one", "per-revision"),
@@ -288,6 +290,10 @@ def test_the_schema_takes_what_the_setting_takes(setting: Any) -> None:
     elif setting.parse in (values.duration_or_off, values.terminate_blockers):
         pattern = rule["else"]["pattern"]
         assert all(re.fullmatch(pattern, text) for text in ("off", setting.default or "idle-in-transaction>60s"))
+    elif setting.parse is values.size_or_off:
+        assert all(
+            re.fullmatch(rule["else"]["pattern"], text) for text in ("off", "500GiB", "100GB", "1.5T", "1048576")
+        )
     elif setting.parse not in (values.plain, values.identifier, values.search_path):
         with pytest.raises(ValueError) as refused:
             setting.parse("\0")
@@ -323,6 +329,15 @@ def test_nothing_is_admitted_that_a_parser_refuses(name: str, start: str, end: s
     rule = SCHEMA["properties"]["migrations"]["properties"]["settings"]["properties"][name]
     if re.fullmatch(rule["else"]["pattern"], start + end):
         {"maxLockHold": values.duration_or_off, "terminateBlockers": values.terminate_blockers}[name](start + end)
+
+
+@pytest.mark.parametrize("number", ["", "0", "1", "1.5", "10", ".5", "1e9", "-1"])
+@pytest.mark.parametrize("unit", ["", "off", "B", "k", "kB", "GiB", "Gi", "T", "i", "GIB", "Pi", " GB"])
+def test_no_size_is_admitted_that_the_job_refuses(number: str, unit: str) -> None:
+    """The pattern of `serverDisk` is narrower than its parser."""
+    rule = SCHEMA["properties"]["migrations"]["properties"]["settings"]["properties"]["serverDisk"]
+    if re.fullmatch(rule["else"]["pattern"], number + unit):
+        values.size_or_off(number + unit)
 
 
 def test_a_parent_may_add_its_own() -> None:

@@ -98,6 +98,32 @@ def test_blockers_that_may_not_be_ended(text: str) -> None:
         values.terminate_blockers(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("off", 0),
+        ("1", 1),
+        ("1048576", 1 << 20),
+        ("64B", 64),
+        ("5kB", 5_000),
+        ("100 GB", 100_000_000_000),
+        ("500GiB", 500 << 30),
+        ("1.5Ti", 3 << 39),
+        ("2t", 2_000_000_000_000),
+    ],
+)
+def test_sizes(text: str, size: int) -> None:
+    """In powers of 1000 and, with an i, of 1024; an upper-case letter is no other than a lower-case one."""
+    assert values.size_or_off(text) == values.size_or_off(text.upper()) == size
+
+
+@pytest.mark.parametrize("text", ["", "0", "GB", "-5GB", "i", "5i", "5gbi", "1..5G", "5x", "inf", "nan", "1e9", "5bb"])
+def test_sizes_that_are_none(text: str) -> None:
+    """Said with an example."""
+    with pytest.raises(ValueError, match="500GiB"):
+        values.size_or_off(text)
+
+
 def test_what_may_be_ended_is_nobody_by_default() -> None:
     """And a bound that was switched off is none, whatever its default."""
     assert Settings().terminate_blockers is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alembic_job.rules.space import Previous, Room, room_for
+from alembic_job.rules.space import Previous, Rewrite, Room, room_for
 
 GIB = 1 << 30
 
@@ -42,3 +42,12 @@ def test_what_is_expected(database: int, previous: Previous | None, room: Room) 
 def test_verdict(room: Room, free: int, verdict: str) -> None:
     """Refused only where it is sure, told where it is not."""
     assert room.verdict(free) == verdict
+
+
+@pytest.mark.parametrize(
+    ("free", "verdict"),
+    [(0, "too little"), (49, "too little"), (50, "doubtful"), (239, "doubtful"), (240, "enough")],
+)
+def test_room_for_a_rewrite(free: int, verdict: str) -> None:
+    """The new table is surely half as large as the old one without indexes, and may be as large as with them."""
+    assert Rewrite(heap=100, total=200).verdict(free) == verdict

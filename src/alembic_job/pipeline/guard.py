@@ -24,6 +24,7 @@ from alembic_job.rules.effect import Effect, Lock
 from alembic_job.rules.simple import Simple
 from alembic_job.settings import Settings
 from alembic_job.settings.values import duration_or_off
+from alembic_job.steps.disk import Rewrites
 from alembic_job.steps.parts import Parts, check_skippable, makes_table, was_done
 from alembic_job.steps.table_locks import LOST_RACES, Budget, Rules, TableLocks, TryAgain, first_word, strongest
 from alembic_job.watch import Watch
@@ -44,6 +45,7 @@ class Guard:
     def __init__(self, settings: Settings, watch: Watch, log: Log) -> None:
         self._settings, self._watch, self._log = settings, watch, log
         self._budget = Budget(settings.table_lock_timeout)
+        self._rewrites = Rewrites(settings.server_disk, log)
         self._session: Session | None = None
         self._gate: TableLocks | None = None
         self._observers: dict[str, Observer] = {}
@@ -63,6 +65,7 @@ class Guard:
     def open(self, session: Session) -> None:
         """What follows happens in this database."""
         self._session = session
+        self._rewrites.open(session.identity, lambda: session.connection)
         self._builds = IndexBuilds(session, self._settings, self._watch, self._budget, self._log)
         if session.identity in self._observers:
             self._gate = self._observers[session.identity].gate
@@ -242,8 +245,12 @@ class Guard:
         word = first_word(sql)
         if word in ("COMMIT", "END"):
             self._committing(work)
+        bare, run = run, self._rewrites.guarded(work, sql, run)
         if self._parts.is_passing(sql, word):
-            return self._gate.execute(work, sql, run)
+            ran = self._gate.execute(work, sql, run)
+            if not ran and run is not bare:
+                run()
+            return ran or run is not bare
         part = self._parts.find(sql, parameters, word)
         if part is not None and part.done and self._is_there(work, sql, part, context, run):
             return True

@@ -15,7 +15,7 @@ from psycopg2.extensions import connection as Connection
 
 from alembic_job.dsn import Dsn
 from alembic_job.errors import JobError, Refused, SettingsError, UsageError
-from alembic_job.gateways import backups, database_properties, databases, pg_restore, postgres, swapping
+from alembic_job.gateways import backups, database_properties, databases, pg_restore, postgres, server_disk, swapping
 from alembic_job.gateways.archives import Archive
 from alembic_job.gateways.backups import Manifest
 from alembic_job.gateways.programs import Programs
@@ -26,6 +26,7 @@ from alembic_job.pipeline.backups import choose
 from alembic_job.pipeline.failure import classify, concluded
 from alembic_job.pipeline.other import database_of
 from alembic_job.settings import Settings
+from alembic_job.steps.disk import check_restore
 from alembic_job.steps.pooler import check_pooler
 from alembic_job.steps.wait import wait_for_primary
 from alembic_job.watch import Watch
@@ -138,6 +139,8 @@ class _Restore:
             partial=manifest.partial,
             into=target,
             swap=swap,
+            needs_bytes=manifest.database_size,
+            free_bytes=self._free(),
         )
         if yes:
             return
@@ -147,6 +150,14 @@ class _Restore:
             f" new database {target}{place}; nothing was touched",
             hint="add --yes if that is what you want",
         )
+
+    def _free(self) -> int | None:
+        """Free bytes on the server, to be told; `None` if they are not known, or it is not there yet."""
+        try:
+            with closing(self._beside()) as connection:
+                return server_disk.free(connection, self._settings.server_disk)
+        except (psycopg2.Error, JobError):
+            return None
 
     def _waited_for(self) -> Connection:
         settings = self._settings
@@ -177,6 +188,7 @@ class _Restore:
         if swap:
             swapping.check(connection, self._database)
         found = pg_restore.find(self._settings.pg_bindir, manifest)
+        check_restore(manifest, server_disk.free(connection, self._settings.server_disk), self._log)
         if archive.file:  # else its hash is found while it flows into the new database
             pg_restore.check(archive.file, manifest)
         return found

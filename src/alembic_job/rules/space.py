@@ -1,4 +1,4 @@
-"""Whether a dump will fit, as far as that can be told from the size of the database and of the backup before."""
+"""Whether a dump, a restore or a table written anew will fit, as far as sizes tell."""
 
 from __future__ import annotations
 
@@ -42,3 +42,19 @@ def room_for(database: int, previous: Previous | None) -> Room:
     if previous is None or not previous.alike or not previous.database:
         return Room(database, False)
     return Room(round(previous.archive * database / previous.database), True)
+
+
+class Rewrite(NamedTuple):
+    """Tables that are written anew, in bytes: without their indexes (`heap`), and with all that belongs to them.
+
+    The old and the new ones are both there until that is committed.
+    """
+
+    heap: int
+    total: int
+
+    def verdict(self, free: int) -> Verdict:
+        """Whether so many free bytes will do; a table may shrink to half, as dead rows are not copied."""
+        if free < self.heap * _LEAST:
+            return "too little"
+        return "doubtful" if free < self.total * _SLACK else "enough"

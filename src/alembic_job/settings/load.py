@@ -46,6 +46,7 @@ class Settings:
     terminate_blockers: float | None
     log_queries: str
     heartbeat: float
+    server_disk: int | None
     role: str | None
     search_path: str | None
     migrations_timeout: float

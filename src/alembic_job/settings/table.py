@@ -129,6 +129,13 @@ SETTINGS: tuple[Setting, ...] = (
         "How often a long statement's progress, and who is in the way, is logged.",
     ),
     Setting(
+        "server_disk",
+        "MIGRATE_SERVER_DISK",
+        values.size_or_off,
+        None,
+        "How large the disk of the server's data is, such as 500GiB: what cannot fit there any more is not begun. Unset: known only where the data directory is on this machine; off: not looked at.",
+    ),
+    Setting(
         "role",
         "MIGRATE_ROLE",
         values.plain,

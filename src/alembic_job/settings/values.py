@@ -6,6 +6,9 @@ import math
 from collections.abc import Callable
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {"": 1} | {
+    sign + i: base**power for power, sign in enumerate("kmgt", 1) for i, base in (("", 1000), ("i", 1024))
+}
 
 
 def duration(text: str) -> float:
@@ -59,6 +62,22 @@ def _sum_of_parts(rest: str) -> float:
 
 def _leading(text: str, allowed: str) -> str:
     return text[: len(text) - len(text.lstrip(allowed))]
+
+
+def size_or_off(text: str) -> int:
+    """`500GiB`, `100 GB`, `1.5Ti`, or a plain number of bytes → bytes; `off` → 0."""
+    rest = text.strip().lower().replace(" ", "")
+    if rest == "off":
+        return 0
+    number = _leading(rest, "0123456789.")
+    unit = rest[len(number) :].removesuffix("b")
+    try:
+        size = int(float(number) * _BYTES.get(unit, 0))
+    except ValueError:
+        size = 0
+    if size < 1:
+        raise ValueError("a size such as 100GB or 500GiB, or off")
+    return size
 
 
 def count(text: str) -> int:
