@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -119,21 +120,31 @@ class _Draft:
         self._size += len(piece)
 
     def finish(self, *, read_back: bool) -> tuple[int, str]:
-        """What was written here piece by piece is hashed already; what a program wrote is read for it."""
+        """What was written here piece by piece is hashed already; what a program wrote is read for it, while it goes
+        to the disk."""
         written = self._descriptor is not None
         self.close()
-        return (
-            (self._size, self._hash.hexdigest())
-            if written
-            else (backups.size_of(self.path), backups.sha256_of(self.path))
-        )
+        with ThreadPoolExecutor(1) as beside:
+            synced = beside.submit(self._sync)
+            found = (
+                (self._size, self._hash.hexdigest())
+                if written
+                else (backups.size_of(self.path), backups.sha256_of(self.path))
+            )
+            synced.result()
+        return found
+
+    def _sync(self) -> None:
+        try:
+            for each in (self.path, *inside(self.path)):
+                _sync(each)
+        except OSError as error:
+            raise BackupNotWritten(f"the backup cannot be written to {self._folder}: {error.strerror}") from error
 
     def keep(self, manifest: Manifest) -> None:
         path, file = self._folder / self._name, self._folder / (self._name + SUFFIX)
         draft = file.with_name(f"{DRAFT[0]}{file.name}{DRAFT[1]}")
         try:
-            for each in (self.path, *inside(self.path)):
-                _sync(each)
             draft.touch(mode=0o600, exist_ok=False)
             draft.write_text(manifest.text(), encoding="utf-8")
             _sync(draft)

@@ -199,7 +199,7 @@ def _taken(
     if draft.path is None or options.encrypt_to:
         return _stream(found, argv, dsn, draft, seen.tables, options, told)
     path = draft.path
-    argv.append(f"--file={path}")
+    argv += [f"--file={path}", "--no-sync"]  # the draft goes to the disk while it is hashed
     done = programs.run(argv, postgres.with_password(dsn), lambda: told.now(backups.size_of(path)), options.heartbeat)
     if done.returncode != 0:
         raise _dump_error(done.stderr, options)
