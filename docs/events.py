@@ -38,6 +38,8 @@ MEANINGS = {
     "database.ahead": "The version table holds revisions that these scripts lack; MIGRATE_WHEN_AHEAD tolerates it.",
     "database.another": "The project connected to another database than the settings name; its own way wins.",
     "database.not_empty": "There is no version table, but there are other tables.",
+    "disk.looked": "Before the first ALTER, VACUUM or the like: what is free on the server's disk, as far as it is "
+    "known, and whether statements that write tables anew are compared with it (`rewrites_watched`).",
     "exit.failed": "An exit function that the project registered raised an error.",
     "history.adopted": "Scripts that somebody else had applied were recorded, with their ways back.",
     "history.unavailable": "The job's own schema cannot be written; the run goes on without it.",
@@ -84,6 +86,7 @@ MEANINGS = {
     "restore.setting_skipped": "The new database does not get a property of the old one, such as its owner or a "
     "setting: this role may not give it. `sql` would.",
     "restore.started": "The new database is made, and pg_restore begins.",
+    "restore.space_short": "The restore may not fit on the server's disk, by what the database took at its backup.",
     "restore.swapped": "The restored database has taken the place of the old one, which is called `before` now; for "
     "`downtime_seconds` nobody could connect.",
     "restore.verified": "Each table of the new database holds as many rows as were backed up.",
@@ -98,10 +101,13 @@ MEANINGS = {
     "revision.reverted": "A revision was downgraded; `committed` if it can no longer be rolled back.",
     "revision.reverting": "The downgrade of a revision begins.",
     "revisions.from_history": "Revisions that these scripts lack are undone by the SQL that the history holds.",
+    "rewrite.space_short": "Tables that are written anew may not fit on the server's disk; said once a table.",
     "rollback.evidence": "What a downgrade would destroy of the data there is, or fail on: `count` of `unit`, "
     "`estimated` or counted.",
     "rollback.planned": "What a downgrade would execute; said by `rollback --dry-run`.",
     "script.edited": "A script is not what it was when it was applied; `diff` shows it.",
+    "script.repaired": "`repair` recorded a script as it is now; `diff` shows from what.",
+    "scripts.unchanged": "`repair` found nothing to do: every script does what was recorded.",
     "session.schema_missing": "MIGRATE_SEARCH_PATH names schemas that are not in the database.",
     "session.timeouts_lifted": "Timeouts of the role's, the database's or the server's that do not hold for this run: "
     "each with its name, value and source.",

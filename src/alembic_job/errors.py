@@ -126,6 +126,10 @@ class LoginFailed(JobError):
     hint = "check user, password and database name in DATABASE_URL, and what that role was granted"
 
 
+class HistoryHidden(LoginFailed):
+    """This role may not read the history in the database."""
+
+
 class ProjectError(JobError):
     """The migration project cannot be used as it is."""
 
@@ -166,6 +170,10 @@ class ScriptEdited(JobError):
 
     exit_code = 27
     outcome = "refused"
+    hint = (
+        "take the edit back (the event script.edited shows it) and put the change into a new revision; or, where it is "
+        "meant, `alembic-job repair` records the script as it is now; MIGRATE_WHEN_EDITED=warn goes on"
+    )
 
 
 class RevisionUnknown(JobError):

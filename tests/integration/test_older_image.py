@@ -6,11 +6,11 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.conftest import Database, Result, run_job, start_job
+from tests.marks import thorough
 from tests.projectkit import ENV, add_revision, make_project, sql
 from tests.waiting import until
 
@@ -24,11 +24,6 @@ UPS = {
         "with op.get_context().autocommit_block():\n    op.execute('DROP INDEX CONCURRENTLY i')",
     ),
 }
-
-
-def thorough(*values: object) -> Any:
-    """A case for `make test-projects`."""
-    return pytest.param(*values, marks=pytest.mark.thorough)
 
 
 def image(folder: Path, revisions: int, env: str = ENV) -> Path:

@@ -17,6 +17,7 @@ from alembic_job.gateways.locks import LOCK_CLASS
 from tests.conftest import Database, Result, finish, roomy_memory, run_job, start_job
 from tests.integration.test_exit_codes import expect
 from tests.integration.test_pooler import Bouncer, bouncer
+from tests.marks import thorough
 from tests.projectkit import ENV, add_revision, make_project, sql
 from tests.waiting import until
 
@@ -110,23 +111,82 @@ def test_one_revision_behind_while_another_image_migrates(migrated: Database, pr
     ("args", "env", "code"),
     [
         ((), {}, 0),
-        ((), {"MIGRATE_WHEN_AHEAD": "tolerate"}, 0),
+        thorough((), {"MIGRATE_WHEN_AHEAD": "tolerate"}, 0),
         ((), {"MIGRATE_WHEN_AHEAD": "fail"}, 28),
-        (("--when-ahead", "fail"), {}, 28),
+        thorough(("--when-ahead", "fail"), {}, 28),
         (("--when-ahead", "tolerate"), {"MIGRATE_WHEN_AHEAD": "fail"}, 0),
     ],
 )
 def test_beyond(migrated: Database, project: Path, args: tuple[str, ...], env: dict[str, str], code: int) -> None:
     """A newer image migrated it: this older one is let through, unless the policy says otherwise; then at once."""
-    migrated.execute("UPDATE alembic_version SET version_num = 'of_a_newer_image'")
+    older_image(project)
     begun = time.monotonic()
     result = wait(project, migrated, *args, **{"MIGRATE_MIGRATIONS_TIMEOUT": "60s", **env})
     assert time.monotonic() - begun < 30
     if code:
-        expect(result, 28, "of_a_newer_image", "MIGRATE_WHEN_AHEAD=tolerate")
+        expect(result, 28, "'r2'", "MIGRATE_WHEN_AHEAD=tolerate")
     else:
         assert result.code == 0, result.finished
         assert result.events("migrations.ready")[0]["ahead"] is True
+
+
+def older_image(project: Path) -> None:
+    """The project as it was before its second revision."""
+    (project / "migrations" / "versions" / "r2_.py").unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "env"),
+    [
+        ("UPDATE alembic_version SET version_num = 'from_elsewhere'", {}),
+        thorough("UPDATE alembic_version SET version_num = 'from_elsewhere'", {"MIGRATE_WHEN_AHEAD": "tolerate"}),
+        thorough("DELETE FROM alembic_job.scripts WHERE revision = 'r2'", {}),
+        thorough("DROP SCHEMA alembic_job CASCADE", {}),
+    ],
+)
+def test_beyond_without_proof(migrated: Database, project: Path, spoil: str, env: dict[str, str]) -> None:
+    """Nobody knows what the database's revision is built upon: a pod that restarts is not kept out by that."""
+    older_image(project)
+    migrated.execute(spoil)
+    result = wait(project, migrated, **env)
+    assert result.code == 0, result.finished
+    [ready] = result.events("migrations.ready")
+    assert ready["level"] == "warning" and ready["ahead"] is True
+    assert "history does not tell" in ready["hint"] and "MIGRATE_HISTORY_SCHEMA" in ready["hint"]
+
+
+@pytest.mark.parametrize("env", [{}, thorough({"MIGRATE_WHEN_AHEAD": "tolerate"})])
+def test_the_database_of_another_project(migrated: Database, project: Path, env: dict[str, str]) -> None:
+    """By the history nothing of it is built upon these scripts: 28, at once."""
+    migrated.execute(
+        "UPDATE alembic_version SET version_num = 'other_2'; INSERT INTO alembic_job.scripts SELECT version_table,"
+        " name, down, '{}', '{}', '', NULL, '', NULL, NULL, false, run_id FROM alembic_job.scripts,"
+        " (VALUES ('other_1', '{}'::text[]), ('other_2', '{other_1}')) other (name, down) WHERE revision = 'r1'"
+    )
+    begun = time.monotonic()
+    result = wait(project, migrated, **{"MIGRATE_MIGRATIONS_TIMEOUT": "60s", **env})
+    expect(result, 28, "'other_2'", "history does not tell", "MIGRATE_HISTORY_SCHEMA")
+    assert time.monotonic() - begun < 30
+
+
+def test_beyond_for_a_role_that_may_not_read_the_history(migrated: Database, project: Path, reader: str) -> None:
+    """It is let through with a warning that names the GRANT; with that one it is known."""
+    older_image(project)
+    migrated.execute("GRANT SELECT ON alembic_version TO reader")
+    [taken] = run_job(WAIT, cwd=project, url=reader).events("migrations.ready")
+    assert "reader may not read the history" in taken["hint"] and "is taken to have" in taken["message"]
+    migrated.execute(taken["hint"].partition("as the owner: ")[2])
+    [known] = run_job(WAIT, cwd=project, url=reader).events("migrations.ready")
+    assert known["ahead"] is True and "by its history" in known["message"]
+
+
+def test_beyond_on_another_branch(migrated: Database, project: Path, tmp_path: Path) -> None:
+    """By the history what this image needs is not part of it: it waits, and says so."""
+    other = make_project(tmp_path / "other", [TABLE])
+    add_revision(other, 3, sql("SELECT 1"), down="r1")
+    migrated.execute("UPDATE alembic_version SET version_num = 'r1'")
+    assert run_job("migrate", cwd=other, url=migrated.url).finished["to"] == "r3"
+    expect(wait(project, migrated), 16, "at r3", "need r2", "1 pending")
 
 
 @pytest.mark.thorough

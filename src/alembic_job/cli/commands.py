@@ -22,6 +22,7 @@ JOB_COMMANDS = (
     "backup",
     "restore",
     "consent",
+    "repair",
     "verify",
     "wait-for-db",
     "wait-for-migrations",
@@ -182,6 +183,16 @@ def consent(context: click.Context, /, revisions: tuple[str, ...], withdraw: boo
     """Agree beforehand that the rollback of these revisions may lose data."""
     function = partial(_late("pipeline.consenting.consent"), revisions=revisions, withdraw=withdraw)
     _job("consent", context, given, function)
+
+
+@cli.command()
+@click.argument("revisions", nargs=-1)
+@click.option("--yes", is_flag=True, help="consent; without it the command only shows them")
+@options.job("to")
+@click.pass_context
+def repair(context: click.Context, /, revisions: tuple[str, ...], yes: bool, **given: Any) -> None:
+    """Record scripts that were edited after they had been applied as they are now: all, or those of REVISIONS."""
+    _job("repair", context, given, partial(_late("pipeline.repairing.repair"), revisions=revisions, yes=yes))
 
 
 @cli.command()

@@ -8,14 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from alembic_job.gateways.history import Archived
+from alembic_job.gateways.history import Archived, Link
 from alembic_job.gateways.project import Project
 from alembic_job.gateways.rendering import Statement
 
 if TYPE_CHECKING:
     from alembic.script import Script
+
+
+Recorded = TypeVar("Recorded", bound=Archived | Link)
+
+
+class Scripts(Protocol):
+    """A project, or what was learned of one."""
+
+    def has(self, revision: str) -> bool:
+        """True if there is a script of this very revision."""
 
 
 def graft(project: Project, revisions: Iterable[Archived]) -> None:
@@ -64,10 +74,10 @@ def _execute(op: Any, statements: Iterable[Statement]) -> None:
         op.get_bind().exec_driver_sql(statement.sql, execution_options={"no_parameters": True})
 
 
-def lineage(heads: Iterable[str], scripts: dict[str, Archived], project: Project) -> tuple[list[Archived], list[str]]:
+def lineage(heads: Iterable[str], scripts: dict[str, Recorded], project: Scripts) -> tuple[list[Recorded], list[str]]:
     """What lies between these heads and what the project knows: recorded revisions, the oldest first; and those that
     are not recorded."""
-    between: dict[str, Archived] = {}
+    between: dict[str, Recorded] = {}
     missing: list[str] = []
     todo = [head for head in heads if not project.has(head)]
     while todo:
@@ -83,14 +93,14 @@ def lineage(heads: Iterable[str], scripts: dict[str, Archived], project: Project
     return _oldest_first(between), sorted(missing)
 
 
-def _oldest_first(found: dict[str, Archived]) -> list[Archived]:
+def _oldest_first(found: dict[str, Recorded]) -> list[Recorded]:
     from graphlib import TopologicalSorter
 
     graph = {name: [*each.down_revisions, *each.depends_on] for name, each in found.items()}
     return [found[name] for name in TopologicalSorter(graph).static_order() if name in found]
 
 
-def frontier(between: Iterable[Archived], project: Project) -> list[str]:
+def frontier(between: Iterable[Recorded], project: Scripts) -> list[str]:
     """The project's own revisions that the recorded ones are built upon."""
-    below = {each for archived in between for each in (*archived.down_revisions, *archived.depends_on)}
+    below = {each for recorded in between for each in (*recorded.down_revisions, *recorded.depends_on)}
     return sorted(each for each in below if project.has(each))

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
-from psycopg2.extras import execute_values
 
 from alembic_job import __version__
+from alembic_job.errors import HistoryHidden
 from alembic_job.gateways import own_schema
 from alembic_job.gateways.postgres import query
 from alembic_job.gateways.rendering import Rendered
@@ -25,6 +25,14 @@ _SCRIPT = (
     *("version_table", "revision", "down_revisions", "depends_on", "branch_labels", "message", "source"),
     *("file_hash", "downgrade", "not_rendered", "adopted", "run_id"),
 )
+_RUN = (
+    *("run_id", "version_table", "command", "job_version", "image", "host", "heads_before", "planned"),
+    "evidence",
+)
+_STEP = ("run_id", "version_table", "revision", "down", "statements", "seconds", "lock_seconds", "finished_at")
+_ROWS = 500  # written by one statement
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+_LINK = ("version_table", "revision", "down_revisions", "depends_on")
 _APPLIED = (
     *("finished_at", "revision", "down", "seconds", "lock_seconds", "statements", "run_id", "command"),
     *("job_version", "image", "host", "login", "message"),
@@ -56,6 +64,14 @@ class Archived(NamedTuple):
     file_hash: str
     downgrade: Rendered
     adopted: bool
+
+
+class Link(NamedTuple):
+    """A recorded revision, and what it is built upon."""
+
+    revision: str
+    down_revisions: tuple[str, ...]
+    depends_on: tuple[str, ...]
 
 
 class Executed(NamedTuple):
@@ -103,6 +119,28 @@ class History:
         """The hash of every script that was recorded, by revision."""
         return dict(self._read("SELECT revision, file_hash FROM {} WHERE version_table = %s", "scripts", self._label))
 
+    def links(self, before: str = "") -> dict[str, Link]:
+        """What each recorded revision is built upon; `before` is SQL that goes first, in the same transaction.
+
+        Raises `HistoryHidden` (21): whether there is nothing, or it may not be looked at, matters to who asks.
+        """
+        statement = f"{before}SELECT {', '.join(_LINK[1:])} FROM {{}} WHERE {_LINK[0]} = %s"
+        try:
+            rows = query(self._connection, self._sql(statement, "scripts"), self._label)
+        except (psycopg2.errors.UndefinedTable, psycopg2.errors.InvalidSchemaName):
+            return {}
+        except psycopg2.errors.InsufficientPrivilege as error:
+            raise self._hidden(error) from error
+        return {name: Link(name, tuple(down), tuple(depends)) for name, down, depends in rows}
+
+    def _hidden(self, error: psycopg2.Error) -> HistoryHidden:
+        role, schema = self._connection.info.user, self._schema
+        return HistoryHidden(
+            f"role {role} may not read the history: {' '.join(str(error).split())}",
+            hint=f"as the owner: GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ({', '.join(_LINK)}) ON"
+            f" {schema}.scripts TO {role}",
+        )
+
     def statements(self, revision: str) -> list[str]:
         """What was executed, for people, when this revision was applied last; empty if that is not known."""
         statement = (
@@ -147,38 +185,37 @@ class History:
     def make(self) -> None:
         own_schema.make(self._connection, self._schema)
 
-    def keep(self, scripts: Iterable[Archived], run_id: str) -> None:
-        """Records these as they are now. What was recorded as applied stays where the new one is merely adopted."""
-        rows = []
-        for each in scripts:
-            values = (
+    def keep(self, scripts: Iterable[Archived], run_id: str, *, repaired: bool = False) -> None:
+        """Records these as they are now. What was recorded as applied stays where the new one is merely adopted.
+
+        Of what is `repaired` it stays as it was who recorded it, when, and whether that was an adoption.
+        """
+        rows = [
+            (
                 self._label,
                 each.revision,
-                *map(list, (each.down_revisions, each.depends_on, each.branch_labels)),
+                *(each.down_revisions, each.depends_on, each.branch_labels),
                 *(each.message, each.source, each.file_hash),
-                json.dumps(each.downgrade.as_json()[0]) if not each.downgrade.reason else None,
-                json.dumps(each.downgrade.as_json()[1:]) if each.downgrade.reason else None,
+                _encode(each.downgrade.as_json()[0]) if not each.downgrade.reason else None,
+                _encode(each.downgrade.as_json()[1:]) if each.downgrade.reason else None,
                 each.adopted,
                 run_id,
             )
-            rows.append(values)
-        columns = ", ".join(_SCRIPT)
-        changes = ", ".join(f"{name} = excluded.{name}" for name in _SCRIPT[2:])
-        statement = (
-            f"INSERT INTO {{}} ({columns}) VALUES %s ON CONFLICT (version_table, revision) DO UPDATE SET {changes},"
-            " recorded_at = clock_timestamp() WHERE NOT excluded.adopted"
+            for each in scripts
+        ]
+        changes = ", ".join(f"{name} = excluded.{name}" for name in (_SCRIPT[2:-2] if repaired else _SCRIPT[2:]))
+        newly = "" if repaired else ", recorded_at = clock_timestamp() WHERE NOT excluded.adopted"
+        self._insert(
+            "scripts",
+            _SCRIPT,
+            rows,
+            f"ON CONFLICT (version_table, revision) DO UPDATE SET {changes}{newly}",
         )
-        self._insert(statement, "scripts", rows)
 
     def begin(self, run: Begun) -> None:
         """A run is about to change something."""
-        statement = (
-            "INSERT INTO {} (run_id, version_table, command, job_version, image, host, heads_before, planned,"
-            " evidence) VALUES %s ON CONFLICT (run_id, version_table) DO NOTHING"
-        )
-        who = (run.run_id, self._label, run.command, __version__, run.image, run.host)
-        row = (*who, list(run.before), list(run.planned), run.evidence)
-        self._insert(statement, "runs", [row])
+        row = (run.run_id, self._label, run.command, __version__, run.image, run.host, run.before, run.planned)
+        self._insert("runs", _RUN, [(*row, run.evidence)], "ON CONFLICT (run_id, version_table) DO NOTHING")
 
     def end(self, run_id: str, outcome: str, exit_code: int, after: Sequence[str] | None, error: str | None) -> None:
         """It is over; `after` are the heads, where they are known."""
@@ -197,23 +234,19 @@ class History:
                 self._label,
                 each.revision,
                 each.down,
-                json.dumps(each.statements, ensure_ascii=False),
+                _encode(each.statements),
                 each.seconds,
                 each.lock_seconds,
-                each.finished_at,
+                each.finished_at.isoformat(),
             )
             for each in done
         ]
-        statement = (
-            "INSERT INTO {} (run_id, version_table, revision, down, statements, seconds, lock_seconds, finished_at)"
-            " VALUES %s ON CONFLICT (run_id, version_table, revision) DO NOTHING"
-        )
-        self._insert(statement, "steps", rows)
+        self._insert("steps", _STEP, rows, "ON CONFLICT (run_id, version_table, revision) DO NOTHING")
 
     def consent(self, revision: str) -> None:
         """The rollback of this revision may lose data."""
-        statement = "INSERT INTO {} (version_table, revision) VALUES %s ON CONFLICT DO NOTHING"
-        self._insert(statement, "consents", [(self._label, revision)])
+        row = (self._label, revision)
+        self._insert("consents", ("version_table", "revision"), [row], "ON CONFLICT DO NOTHING")
 
     def withdraw(self, revisions: Iterable[str]) -> None:
         """What was said of these no longer holds."""
@@ -224,10 +257,13 @@ class History:
             list(revisions),
         )
 
-    def _insert(self, statement: str, table: str, rows: list[tuple[Any, ...]]) -> None:
-        if rows:
-            with self._connection.cursor() as cursor:
-                execute_values(cursor, self._sql(statement, table), rows, page_size=500)
+    def _insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], conflict: str) -> None:
+        """As JSON: a thousand scripts are one value to be quoted, not twelve thousand."""
+        names = ", ".join(columns)
+        statement = f"INSERT INTO {{}} ({names}) SELECT {names} FROM json_populate_recordset(NULL::{{}}, %s) {conflict}"
+        for start in range(0, len(rows), _ROWS):
+            objects = [dict(zip(columns, row, strict=True)) for row in rows[start : start + _ROWS]]
+            query(self._connection, self._sql(statement, table), _encode(objects))
 
     def _sql(self, statement: str, table: str) -> str:
         for mark, name in (("{}", table), ("{runs}", "runs"), ("{scripts}", "scripts")):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
@@ -94,6 +97,18 @@ def _missing(connection: Connection, schema: str, there: int) -> list[str]:
 
 def _sql(connection: Connection, text: str, schema: str) -> str:
     return text.replace("{schema}", str(sql.Identifier(schema).as_string(connection)))
+
+
+@contextmanager
+def writing(schema: str, command: str) -> Iterator[None]:
+    """Around what a command writes there and cannot do without. Raises `LoginFailed` (21) where the role may not."""
+    try:
+        yield
+    except psycopg2.errors.InsufficientPrivilege as error:
+        raise LoginFailed(
+            f"the history cannot be written: {' '.join(str(error).split())}",
+            hint=f"{command} with the role that migrates, which owns the schema {schema}",
+        ) from error
 
 
 def refused(schema: str, reason: str) -> LoginFailed:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _PATIENCE = 10.0  # seconds in all for downgrades that wait for something
 _OF_SERVER = ("server_version_info", "default_schema_name", "_backslash_escapes")
+_NICE = 10  # the migration goes first: it waits for this one only where it has caught up
 _LONGEST = 900  # seconds until the kernel ends a child whose parent is gone
 
 
@@ -150,6 +151,7 @@ def _child(
         import logging
 
         gc.disable()
+        os.nice(_NICE)
         logging.disable(logging.CRITICAL)  # handlers have locks that other threads may have held
         warnings.simplefilter("ignore")
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGALRM):

@@ -51,13 +51,15 @@ class Key(NamedTuple):
 
 def shown(statement: str) -> str:
     """A statement for people, on one line, without the passwords that CREATE ROLE and the like spell out."""
-    flat = _SECRET.sub(lambda found: f"{found[1]}'***'" if found[1] else f"{found[3]}***", " ".join(statement.split()))
+    flat = " ".join(statement.split())
+    if spells_secret(flat):
+        flat = _SECRET.sub(lambda found: f"{found[1]}'***'" if found[1] else f"{found[3]}***", flat)
     return flat if len(flat) <= _KEPT_TEXT else flat[: _KEPT_TEXT - 1] + "…"
 
 
 def spells_secret(statement: str) -> bool:
     """True if the statement spells out a password, as CREATE ROLE may."""
-    return bool(_SECRET.search(statement))
+    return "password" in statement.lower() and bool(_SECRET.search(statement))
 
 
 def digest(statement: str, parameters: Any) -> str:

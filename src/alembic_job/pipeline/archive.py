@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from io import FileIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg2
 
@@ -30,7 +30,45 @@ if TYPE_CHECKING:
 
 _EVERY = 5.0  # seconds between two writings of what was executed
 _STATEMENTS = 1000  # kept of one revision
+_OFF = Rendered((), "MIGRATE_ARCHIVE is off", "off")
 _LOST = (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.ReadOnlySqlTransaction)
+
+
+class Edit(NamedTuple):
+    """A script that is not what was recorded, with its file as it is now."""
+
+    script: Script
+    recorded: Archived
+    file_hash: str
+    source: str
+
+    @property
+    def counts(self) -> bool:
+        """True if it does something else; also where what it did was not kept (MIGRATE_ARCHIVE)."""
+        before = self.recorded.source
+        return before is None or digest(before) != digest(self.source)
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.script.revision} ({self.script.path})"
+
+    @property
+    def diff(self) -> str | None:
+        """From what was recorded to what is there, if that was kept."""
+        return difference(self.recorded.source, self.source) if self.recorded.source is not None else None
+
+    def warn(self, log: Log) -> None:
+        """Says so."""
+        revision, file = self.script.revision, self.script.path
+        log.warning(
+            "script.edited",
+            revision=revision,
+            file=file,
+            message=f"revision {revision} is not what it was when it was applied: {file}",
+            diff=self.diff,
+            hint=f"take the edit back; or, where it is meant, `alembic-job repair {revision}` records it as it is now",
+        )
 
 
 class Archive:
@@ -63,30 +101,40 @@ class Archive:
         """Looks for scripts that are not what was applied. Raises `ScriptEdited` (27) where that is not tolerated."""
         if self._settings.when_edited == "ignore" or not self._known:
             return
-        if not (changed := [script for script in self._scripts(applied) if self._is_changed(script)]):
-            return
-        recorded = self.history.scripts()
-        edited = []
-        for script in changed:
-            before, now = recorded[script.revision].source, read_script(script.path)[1]
-            if before is not None and digest(before) == digest(now):
-                continue
-            edited.append(script)
-            self._log.warning(
-                "script.edited",
-                revision=script.revision,
-                file=script.path,
-                message=f"revision {script.revision} is not what it was when it was applied: {script.path}",
-                diff=difference(before, now) if before is not None else None,
-            )
+        edited = [edit for edit in self.edits(applied) if edit.counts]
+        for edit in edited:
+            edit.warn(self._log)
         if edited and self._settings.when_edited == "fail":
-            names = ", ".join(f"{script.revision} ({script.path})" for script in edited)
-            raise ScriptEdited(
-                f"edited after it had been applied: {names}",
-                hint="take the edit back (the event script.edited shows it) and put the change into a new revision;"
-                " MIGRATE_WHEN_EDITED=warn goes on",
-                revisions=[script.revision for script in edited],
-            )
+            names = ", ".join(edit.name for edit in edited)
+            revisions = [edit.script.revision for edit in edited]
+            raise ScriptEdited(f"edited after it had been applied: {names}", revisions=revisions)
+
+    def edits(self, applied: Iterable[str]) -> list[Edit]:
+        """The scripts that are not, byte for byte, what was recorded."""
+        changed = [script for script in self._scripts(applied) if self._is_changed(script)]
+        recorded = self.history.scripts() if changed else {}
+        return [Edit(script, recorded[script.revision], *read_script(script.path)) for script in changed]
+
+    def renewed(self, context: MigrationContext, arguments: dict[str, Any], edits: list[Edit]) -> list[Archived]:
+        """What is to be recorded of these as they are now; the ways back of those that count are rendered anew."""
+        downs = self._downs(context, arguments, [edit.script for edit in edits if edit.counts])
+        whole = self._settings.archive == "on"
+        rows = []
+        for script, recorded, *now in edits:
+            down = downs.get(script.revision, recorded.downgrade)
+            rows.append(_archived(script, Looked(script.revision, down, _OFF, *now), recorded.adopted, whole))
+        return rows
+
+    def _downs(
+        self, context: MigrationContext, arguments: dict[str, Any], scripts: list[Script]
+    ) -> dict[str, Rendered]:
+        if not scripts or self._settings.archive != "on":
+            return {script.revision: _OFF for script in scripts}
+        renderer = Renderer(context, scripts, arguments, up=False)
+        try:
+            return {looked.revision: looked.down for script in scripts for looked in renderer.upto(script.revision)}
+        finally:
+            renderer.close()
 
     def _is_changed(self, script: Script) -> bool:
         before = self._known.get(script.revision, "")
@@ -127,20 +175,26 @@ class Archive:
         """Before a revision is begun: its way back is recorded, or why there is none."""
         if revision in self._archived:
             return
-        looked = list(self._renderer.upto(revision)) if self._renderer is not None else self._unrendered(revision)
+        looked = list(self._renderer.upto(revision)) if self._renderer is not None else self._unrendered()
         self._keep(looked, adopted=False)
         for each in looked:
-            if each.down.reason and self._settings.archive == "on":
-                self._log.warning(
-                    "revision.one_way",
-                    revision=each.revision,
-                    reason=each.down.reason,
-                    message=f"revision {each.revision} cannot be undone from an older image: {each.down.reason}",
-                )
+            self.warn_of_one_way(each.revision, each.down)
 
-    def _unrendered(self, revision: str) -> list[Looked]:
-        none = Rendered((), "MIGRATE_ARCHIVE is off", "off")
-        return [Looked(revision, none, none, *read_script(script.path)) for script in self._scripts([revision])]
+    def warn_of_one_way(self, revision: str, down: Rendered) -> None:
+        """If the SQL of a downgrade is wanted, and cannot be had."""
+        if down.reason and self._settings.archive == "on":
+            self._log.warning(
+                "revision.one_way",
+                revision=revision,
+                reason=down.reason,
+                message=f"revision {revision} cannot be undone from an older image: {down.reason}",
+            )
+
+    def _unrendered(self) -> list[Looked]:
+        return [
+            Looked(script.revision, _OFF, _OFF, *read_script(script.path))
+            for script in self._scripts(self.change.planned)
+        ]
 
     def _keep(self, looked: list[Looked], adopted: bool) -> None:
         self._archived.update(each.revision for each in looked)

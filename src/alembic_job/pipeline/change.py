@@ -289,7 +289,8 @@ class Run:
             self._before(context)
         self._prepared = context
 
-    def _before(self, context: MigrationContext) -> None:
+    def _lock(self, context: MigrationContext) -> tuple[Session, Archive, tuple[str, ...]]:
+        """Step 4: that version table's lock; only then what it holds counts, and what the history tells of it."""
         table = preflight.version_table(context)
         session = next(s for s in self.sessions if s.identity == table.database)
         session.narrow(table.label)
@@ -300,6 +301,11 @@ class Run:
         self.changes.append(change)
         archive = Archive(session, self.settings, self.project, change, self.log)
         self._archives.append(archive)
+        return session, archive, heads
+
+    def _before(self, context: MigrationContext) -> None:
+        session, archive, heads = self._lock(context)
+        change = archive.change
         if not self._known(archive, heads):
             change.expected = change.before
             return
@@ -312,11 +318,11 @@ class Run:
             undoing.show(self._ways_back(context, session, planned), self.log)
             change.planned, change.expected = (), change.before
         elif planned:
-            self._prepare(context, table, session, change, planned)
+            self._prepare(context, change.table, session, change, planned)
             archive.begin(self.command, context, self._arguments)
         else:
             archive.adopt(context, self._arguments, self.project.ancestors(heads))
-            self.log.info("nothing.pending", table=table.label, revision=list(change.before))
+            self.log.info("nothing.pending", table=change.table.label, revision=list(change.before))
 
     def _known(self, archive: Archive, heads: tuple[str, ...]) -> bool:
         """True if the project has all that the database holds, be it from the history. Raises `RevisionUnknown`."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 
-import psycopg2
-
-from alembic_job.errors import LoginFailed, ProjectError
-from alembic_job.gateways import engines, postgres
+from alembic_job.errors import ProjectError
+from alembic_job.gateways import engines, own_schema, postgres
 from alembic_job.gateways.history import History
 from alembic_job.gateways.project import Project, open_project
 from alembic_job.identity import Identity
@@ -44,7 +42,8 @@ def consent(
         with closing(postgres.connect(database_of(settings), identity.application_name)) as connection:
             for label in labels:
                 history = History(connection, settings.history_schema, label)
-                _write(project, history, label, revisions, withdraw)
+                with own_schema.writing(settings.history_schema, "consent"):
+                    _write(project, history, label, revisions, withdraw)
                 if withdraw:
                     log.info("consent.withdrawn", table=label, revisions=list(revisions))
                 else:
@@ -59,12 +58,6 @@ def _write(project: Project, history: History, label: str, revisions: tuple[str,
             f"neither these scripts nor the history of {label} know {', '.join(unknown)}",
             hint="give whole revision ids, as `alembic-job history --applied` tells them",
         )
-    try:
-        history.make()
-        for revision in revisions:
-            history.withdraw([revision]) if withdraw else history.consent(revision)
-    except psycopg2.errors.InsufficientPrivilege as error:
-        raise LoginFailed(
-            f"the history cannot be written: {' '.join(str(error).split())}",
-            hint="consent with the role that migrates, which owns the schema alembic_job",
-        ) from error
+    history.make()
+    for revision in revisions:
+        history.withdraw([revision]) if withdraw else history.consent(revision)

@@ -22,6 +22,7 @@ from alembic_job.watch import Watch
 _PATIENCE = 5.0  # seconds that a message gets, and that the end of a run waits for one at most
 _BEGINNINGS = ("plan.made", "restore.started")  # the events of the log after which something is changed
 _SILENT = ("wait-for-db", "wait-for-migrations", "consent")  # they change nothing, and somebody looks at them
+_ASKING = ("restore", "repair")  # without --yes they only say what they would do
 _UNSAID = (2, 3)  # exit codes: a mistyped command line, and a question's "yes", are for who asked
 _LONGEST = 600  # characters of a line; services cut messages, or send several
 _LISTED = 10  # revisions
@@ -89,7 +90,7 @@ class Notifier:
         if self._command in _SILENT:
             return None
         if report.exit_code:
-            asked = self._command == "restore" and report.exit_code == 26  # without --yes it only says what it would do
+            asked = self._command in _ASKING and report.exit_code == 26
             return None if asked or report.exit_code in _UNSAID else "failed"
         if self._command == "restore":
             return "finished"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterable
 from contextlib import ExitStack, closing, nullcontext
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from alembic_job.settings.table import BY_NAME
 from alembic_job.steps import preflight
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
     """A version table that env.py is about, and what it holds; `label` is as people write it in their project."""
 
     table: VersionTable
@@ -34,23 +35,28 @@ class _Found(NamedTuple):
 
 def status(settings: Settings, log: Log) -> dict[str, Any]:
     """Where each version table is, what is pending, and who is running right now."""
-    project = open_project(settings, ("current",), log)
-    heads = project.heads()
-    engines.map_plain_scheme()
-    found = _guarded(project, settings, lambda: visit(project, settings.tag, _read))
+    project, found = look(settings, log)
     tables = [_table(project, settings, each) for each in found]
     return {
-        "heads": sorted(heads),
+        "heads": sorted(project.heads()),
         "tables": tables,
         "up_to_date": all(not table["pending"] and not table["unknown"] for table in tables),
         "running": _running(settings),
     }
 
 
-def _read(context: Any) -> _Found:
+def look(settings: Settings, log: Log) -> tuple[Project, list[Found]]:
+    """The project, and what each of its version tables holds. Raises what loading it raises."""
+    project = open_project(settings, ("current",), log)
+    project.heads()
+    engines.map_plain_scheme()
+    return project, _guarded(project, settings, lambda: visit(project, settings.tag, _read))
+
+
+def _read(context: Any) -> Found:
     schema, name = context.version_table_schema, context.version_table
     label = f"{schema}.{name}" if schema else name
-    return _Found(preflight.version_table(context), label, context.get_current_heads())
+    return Found(preflight.version_table(context), label, context.get_current_heads())
 
 
 def version_tables(project: Project, settings: Settings) -> list[str]:
@@ -58,20 +64,24 @@ def version_tables(project: Project, settings: Settings) -> list[str]:
     return [each.table.label for each in _guarded(project, settings, lambda: visit(project, settings.tag, _read))]
 
 
-def _table(project: Project, settings: Settings, found: _Found) -> dict[str, Any]:
+def pending(project: Project, applied: Iterable[str]) -> list[str]:
+    """The revisions that are not among these and what they build upon, the oldest first."""
+    done = project.ancestors(applied)
+    return [script.revision for script in base_to_head(project) if script.revision not in done]
+
+
+def _table(project: Project, settings: Settings, found: Found) -> dict[str, Any]:
     unknown = [revision for revision in found.heads if not project.has(revision)]
-    done = project.ancestors(found.heads)
-    pending = [script.revision for script in _base_to_head(project) if script.revision not in done]
     told: dict[str, Any] = {
         "version_table": found.label,
         "current": sorted(found.heads),
-        "pending": [] if unknown else pending,
+        "pending": [] if unknown else pending(project, found.heads),
         "unknown": unknown,
     }
     return {**told, "way_back": _way_back(project, settings, found)} if unknown else told
 
 
-def _way_back(project: Project, settings: Settings, found: _Found) -> dict[str, Any] | None:
+def _way_back(project: Project, settings: Settings, found: Found) -> dict[str, Any] | None:
     """What `rollback --to` would undo by the SQL of the history; none if it holds no way back."""
     with closing(postgres.connect(database_of(settings), "alembic-job status")) as connection:
         history = History(connection, settings.history_schema, found.table.label)
@@ -81,7 +91,8 @@ def _way_back(project: Project, settings: Settings, found: _Found) -> dict[str, 
     return {"to": ahead.below, "undoes": [each.revision for each in ahead.between]}
 
 
-def _base_to_head(project: Project) -> list[Any]:
+def base_to_head(project: Project) -> list[Any]:
+    """All scripts, the oldest first."""
     with project_errors():
         return list(project.script.walk_revisions())[::-1]
 

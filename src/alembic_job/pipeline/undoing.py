@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alembic_job.errors import ProjectError, Refused, RevisionUnknown
 from alembic_job.gateways import unfinished
-from alembic_job.gateways.grafting import archived, frontier, graft, lineage
-from alembic_job.gateways.history import History
+from alembic_job.gateways.grafting import archived, graft
+from alembic_job.gateways.history import Archived, History
 from alembic_job.gateways.project import Project
 from alembic_job.gateways.rendering import Rendered, Renderer
 from alembic_job.logs.events import Log
 from alembic_job.model import VersionTable
+from alembic_job.pipeline.descent import Beyond, names
 from alembic_job.pipeline.session import Session
 from alembic_job.rules.finding import REFUSED, UNKNOWN, Finding, is_unsure, loses_data
 from alembic_job.settings import Settings
@@ -56,49 +57,12 @@ class Way(NamedTuple):
 # An image that is older than the database.
 
 
-class Ahead:
-    """Revisions that the database holds and these scripts lack, as the history tells of them."""
+class Ahead(Beyond[Archived]):
+    """The same for a run: they can be made known to its project."""
 
     def __init__(self, project: Project, table: VersionTable, heads: Iterable[str], history: History) -> None:
-        self.table = table
-        self.unknown = sorted(head for head in heads if not project.has(head))
+        super().__init__(project, table.label, heads, history.scripts())
         self._project, self._history = project, history
-        self.between, self.missing = lineage(self.unknown, history.scripts(), project) if self.unknown else ([], [])
-        self.below = frontier(self.between, project)
-
-    @property
-    def proven(self) -> bool:
-        """True if the history proves that they are built upon what these scripts have."""
-        return bool(self.below) and not self.missing
-
-    @property
-    def message(self) -> str:
-        """What the database holds."""
-        names = ", ".join(map(repr, self.unknown))
-        return f"Can't locate revision identified by {names}, which {self.table.label} holds"
-
-    def error(self) -> RevisionUnknown:
-        """For a run that shall not go on."""
-        message = f"{self.message}: the database was migrated by scripts that this image lacks"
-        if not self.proven:
-            return RevisionUnknown(message, unknown=self.unknown)
-        return RevisionUnknown(
-            message,
-            hint=f"`alembic-job rollback --to {self.below[0]}` undoes {_names(self.between)} from this image by SQL of"
-            " the history (MIGRATE_WHEN_AHEAD=rollback does so unasked); or deploy the newer image again, or set"
-            " MIGRATE_WHEN_AHEAD=tolerate if this image's code can run on the newer schema",
-            unknown=self.unknown,
-            below=self.below,
-        )
-
-    def unproven(self) -> RevisionUnknown:
-        """Where it is to be tolerated, but may be another project's database, or another branch's."""
-        return RevisionUnknown(
-            f"{self.message}, and its history does not tell that they are built upon what this image knows",
-            hint="deploy the newer image again: alembic-job keeps the history in the schema alembic_job"
-            " (MIGRATE_HISTORY, MIGRATE_ARCHIVE), so it cannot be off there",
-            unknown=self.unknown,
-        )
 
     def graft(self, settings: Settings) -> None:
         """Makes them known to the project, so that they can be undone.
@@ -106,16 +70,16 @@ class Ahead:
         Raises `RevisionUnknown` (28) where there is no way back, `Refused` (26) for SQL that others may have written.
         """
         if self.missing or not self.between:
-            names = ", ".join(self.missing or self.unknown)
+            unknown = ", ".join(self.missing or self.unknown)
             raise RevisionUnknown(
-                f"{self.message}, and the history does not tell how to undo {names}",
+                f"{self.message}, and the history does not tell how to undo {unknown}",
                 hint=_OTHERWISE,
                 unknown=self.unknown,
             )
         if stuck := [each for each in self.between if each.downgrade.reason]:
             reasons = "; ".join(f"{each.revision}: {each.downgrade.reason}" for each in stuck)
             raise RevisionUnknown(
-                f"the history holds no SQL to undo {_names(stuck)} ({reasons})",
+                f"the history holds no SQL to undo {names(stuck)} ({reasons})",
                 hint=_OTHERWISE,
                 unknown=self.unknown,
             )
@@ -127,10 +91,6 @@ class Ahead:
                 " the role that migrates, and REVOKE what others may",
             )
         graft(self._project, self.between)
-
-
-def _names(revisions: Iterable[Any]) -> str:
-    return ", ".join(each.revision for each in revisions)
 
 
 # Any rollback.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from alembic_job.errors import (
@@ -21,24 +22,29 @@ from alembic_job.errors import (
     RevisionUnknown,
     TableLocked,
 )
+from alembic_job.gateways.history import Link
 from alembic_job.gateways.locks import Session
 from alembic_job.identity import Identity
 from alembic_job.logs.events import Log
 from alembic_job.model import Report
+from alembic_job.pipeline.descent import Beyond, beyond
 from alembic_job.pipeline.failure import concluded
 from alembic_job.pipeline.learning import Learned, NotYet, learn
 from alembic_job.settings import Settings
 from alembic_job.steps.compare import distance
-from alembic_job.steps.poll import Moved, Pace, Place, Seen, poll, spread
+from alembic_job.steps.poll import Moved, Pace, Place, Seen, Sought, links, poll, spread
 from alembic_job.watch import Watch
 
 _REPORT_EVERY = 30.0  # seconds between two words about the same
 _UNATTENDED = 30.0  # seconds that the database is behind and nobody migrates, until that is a warning
 _ONE_LOOK = 30.0  # seconds that env.py may take even where the bound is nearer; MIGRATE_DEADLINE holds all the same
 _RESERVE = 1.5  # seconds before MIGRATE_DEADLINE, for the last words
-_AHEAD = "the database holds revisions that these scripts lack: a newer image is taken to have migrated it"
-_AHEAD_HINT = (
-    "a squashed history, another branch and a wrong DATABASE_URL look the same; MIGRATE_WHEN_AHEAD=fail refuses them"
+_AHEAD = "the database holds revisions that these scripts lack, and by its history they are built upon what is needed"
+_AHEAD_HINT = "a newer image migrated it; MIGRATE_WHEN_AHEAD=fail refuses that"
+_TAKEN = "the database holds revisions that these scripts lack: a newer image is taken to have migrated it"
+_TAKEN_HINT = (
+    "its history does not tell: a squashed history, another branch and a wrong DATABASE_URL look the same;"
+    " MIGRATE_WHEN_AHEAD=fail refuses them"
 )
 _NO_LOOK_HINT = (
     "env.py, or the connection that it opens, took longer than that: is the database, or a pooler before it, stalled? "
@@ -53,7 +59,7 @@ def wait_for_migrations(
     """Returns when the database is at what these scripts need (or `settings.to`), or beyond it by policy.
 
     Raises `MigrationsAwaited` (16) after `settings.migrations_timeout`, `RevisionUnknown` (28) where the database is
-    ahead and that is to fail, and what keeps it from looking: 10, 20, 21, 22.
+    ahead and that is to fail, or another project's by the history, and what keeps it from looking: 10, 20, 21, 22.
     """
     report = Report("wait-for-migrations", identity.run_id)
     watch.progress = lambda: report
@@ -80,6 +86,7 @@ class _State:
     pending: int
     unknown: tuple[str, ...]
     behind: tuple[str, ...]  # labels of tables
+    untold: str | None  # how the history can come to tell of the unknown ones, where it does not
     runners: list[Session] | None
     asked: bool  # who migrates; else it is what was found earlier
 
@@ -109,6 +116,7 @@ class _Wait:
         self._fresh = False  # learned for this very look
         self._needed: tuple[str, ...] = ()  # as last learned
         self._state: _State | None = None  # as last seen
+        self._found: dict[tuple[str, str, tuple[str, ...]], Beyond[Link]] = {}  # by place, version table and rows
         self._problem: JobError | None = None  # why the last look saw nothing
         self._took = 0.0  # seconds, the last look; 0 if it failed
         self._refused_since: float | None = None
@@ -190,35 +198,59 @@ class _Wait:
 
     def _compared(self, looks: list[Seen], asked: bool) -> _State:
         assert self._learned is not None
-        found = [
-            (table.label, rows, distance(self._learned.need, rows))
+        current = tuple(dict.fromkeys(row for look in looks for rows in look.rows for row in rows))
+        if self._state is None:
+            self.report.source = current
+        self.report.target = current
+        self._check_ahead([row for row in current if not self._learned.need.has(row)])
+        tables = [
+            (look.place, table, rows)
             for look in looks
             for table, rows in zip(look.place.tables, look.rows, strict=True)
         ]
-        state = _State(
-            current=tuple(dict.fromkeys(row for _, rows, _ in found for row in rows)),
+        traced = [self._beyond(*each) for each in tables]
+        found = [
+            (table.label, rows, distance(self._learned.need, rows, None if beyond.missing else beyond.below))
+            for (_, table, rows), beyond in zip(tables, traced, strict=True)
+        ]
+        return _State(
+            current=current,
             pending=sum(len(far.pending) for _, _, far in found),
             unknown=tuple(dict.fromkeys(row for _, _, far in found for row in far.unknown)),
             behind=tuple(label for label, _, far in found if far.pending),
+            untold=next((beyond.hint for beyond in traced if beyond.missing), None),
             runners=_together(looks) if asked else self._state.runners if self._state else None,
             asked=asked,
         )
-        if self._state is None:
-            self.report.source = state.current
-        self.report.target = state.current
-        self._check_ahead(state)
-        return state
 
-    def _check_ahead(self, state: _State) -> None:
+    def _check_ahead(self, unknown: list[str]) -> None:
         """Tolerated unless the setting says otherwise: pods of an older release are restarted on a newer schema."""
         given = self.settings.origins["when_ahead"] != "default"
-        if state.unknown and given and self.settings.when_ahead == "fail":
-            unknown = ", ".join(map(repr, state.unknown))
+        if unknown and given and self.settings.when_ahead == "fail":
+            names = ", ".join(map(repr, unknown))
             raise RevisionUnknown(
-                f"the database holds {unknown}, which these scripts lack: a newer image migrated it",
+                f"the database holds {names}, which these scripts lack: a newer image migrated it",
                 hint="deploy that image again, or set MIGRATE_WHEN_AHEAD=tolerate (the default of wait-for-migrations) "
                 "if this image's code can run on the newer schema",
             )
+
+    def _beyond(self, place: Place, table: Sought, rows: tuple[str, ...]) -> Beyond[Link]:
+        """What the history tells of rows that these scripts lack; asked once for the same rows.
+
+        Raises `RevisionUnknown` (28) where by it they are built upon none of these scripts, and what `links` raises.
+        """
+        assert self._learned is not None
+        need, settings = self._learned.need, self.settings
+        key = (place.dsn.redacted(), table.label, rows)
+        if key not in self._found:
+            name = self.identity.application_name
+            read = partial(links, place, table, name, settings.history_schema, role=settings.role)
+            known = all(need.has(row) for row in rows)
+            self._found[key] = beyond(need, table.label, rows, dict if known else read)
+        found = self._found[key]
+        if found.refuted:
+            raise found.unproven()
+        return found
 
     def _bear_refusal(self, error: LoginFailed) -> None:
         """A refused login, or a missing privilege: may come late, or with the migration that runs just now."""
@@ -246,7 +278,10 @@ class _Wait:
         at = {"current": list(state.current), "needed": list(self._needed), "ahead": ahead}
         if ahead:
             unknown = list(state.unknown)
-            self.log.warning("migrations.ready", **at, unknown=unknown, message=_AHEAD, hint=_AHEAD_HINT)
+            told = {"message": _AHEAD, "hint": _AHEAD_HINT}
+            if state.untold is not None:
+                told = {"message": _TAKEN, "hint": f"{_TAKEN_HINT}; {state.untold}"}
+            self.log.warning("migrations.ready", **at, unknown=unknown, **told)
         else:
             self.log.info("migrations.ready", **at)
 

@@ -16,6 +16,10 @@ class Need(NamedTuple):
     parents: Mapping[str, tuple[str, ...]]
     down: Mapping[str, tuple[str, ...]]
 
+    def has(self, revision: str) -> bool:
+        """True if the scripts have this very revision."""
+        return revision in self.parents
+
 
 class Distance(NamedTuple):
     """`pending`: revisions needed that are not applied; `unknown`: rows that the scripts lack."""
@@ -24,19 +28,18 @@ class Distance(NamedTuple):
     unknown: tuple[str, ...]
 
 
-def distance(need: Need, rows: Iterable[str]) -> Distance:
+def distance(need: Need, rows: Iterable[str], below: Iterable[str] | None = None) -> Distance:
     """Compares a version table's rows with what is needed.
 
-    Where a newer image has been, its revisions cannot be traced back: what is needed counts as part of them, but for
-    what follows a row that is known. Alembic replaces a row when a revision that follows it is applied, so while the
-    row stands, none is.
+    Rows that the scripts lack cannot be traced back by them: `below` are those of their revisions that these rows are
+    built upon, by the history. Without it, what is needed counts as part of them, but for what follows a row that is
+    known: Alembic replaces a row when a revision that follows it is applied, so while the row stands, none is.
     """
     rows = tuple(rows)
-    unknown = tuple(sorted(row for row in rows if row not in need.parents))
-    known = [row for row in rows if row in need.parents]
-    missing = _closure(need.heads, need.parents) - _closure(known, need.parents)
-    if unknown:
-        standing = set(known)
+    unknown = tuple(sorted(row for row in rows if not need.has(row)))
+    missing = _closure(need.heads, need.parents) - _closure([*rows, *(below or ())], need.parents)
+    if unknown and below is None:
+        standing = {row for row in rows if need.has(row)}
         missing = {revision for revision in missing if not standing.isdisjoint(_closure([revision], need.down))}
     return Distance(frozenset(missing), unknown)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from psycopg2.extensions import connection as Connection
 from alembic_job.dsn import Dsn
 from alembic_job.errors import DatabaseUnreachable, JobError, LoginFailed, SettingsError, TableLocked
 from alembic_job.gateways import hygiene, locks, postgres
+from alembic_job.gateways.history import History, Link
 from alembic_job.gateways.postgres import query
 from alembic_job.patience import within
 
@@ -77,14 +79,32 @@ def poll(place: Place, application_name: str, *, role: str | None = None, runner
     Needs SELECT on the version tables and nothing else; works on a replica and through any pooler. Raises `Moved`,
     `DatabaseUnreachable` (10), `TableLocked` (12), `LoginFailed` (21) or `SettingsError` (20).
     """
+    with _attached(place, application_name) as connection:
+        found, rows = _rows(connection, place.tables, role)
+        return Seen(replace(place, tables=found), rows, _runners(connection) if runners else None)
+
+
+def links(
+    place: Place, table: Sought, application_name: str, schema: str, *, role: str | None = None
+) -> dict[str, Link]:
+    """What the history in this schema tells of a version table's revisions; a connection and a query of its own.
+
+    Raises `HistoryHidden` (21) where it may not be read, and otherwise what `poll` raises.
+    """
+    with _attached(place, application_name) as connection:
+        return History(connection, schema, table.label).links(_before(role))
+
+
+@contextmanager
+def _attached(place: Place, application_name: str) -> Iterator[Connection]:
+    """A connection there, as long as a look may take; what fails meanwhile is raised as `poll` says."""
     try:
         connection = postgres.attach(place.dsn, application_name, _ATTEMPT)
     except psycopg2.Error as error:
         raise _unreachable(place.dsn, error) from error
     with closing(connection), within(_ANSWER):
         try:
-            found, rows = _rows(connection, place.tables, role)
-            return Seen(replace(place, tables=found), rows, _runners(connection) if runners else None)
+            yield connection
         except psycopg2.Error as error:
             raise _refused(connection, place, error) from error
 
@@ -111,7 +131,7 @@ def _rows(
     connection: Connection, tables: tuple[Sought, ...], role: str | None
 ) -> tuple[tuple[Sought, ...], tuple[tuple[str, ...], ...]]:
     """The tables as they are now, with their rows. A second query only where a table has just come or gone."""
-    before = _BOUNDS + (f"{hygiene.to_read_as(role, local=True)}; " if role is not None else "")
+    before = _before(role)
     for _ in range(_ROUNDS):
         try:
             found = query(connection, before + _statement(connection, tables))
@@ -123,6 +143,11 @@ def _rows(
             return tables, tuple(_of(number, found) for number in range(len(tables)))
         tables = tuple(replace(table, exists=table.exists or new) for table, new in zip(tables, appeared, strict=True))
     raise Moved
+
+
+def _before(role: str | None) -> str:
+    """What goes before each query, in its transaction."""
+    return _BOUNDS + (f"{hygiene.to_read_as(role, local=True)}; " if role is not None else "")
 
 
 def _statement(connection: Connection, tables: tuple[Sought, ...]) -> str:
