@@ -58,7 +58,8 @@ def survives(stage: Stage, course: Course, fault: str, number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["plain", pytest.param("autocommit-block", marks=pytest.mark.thorough), "concurrently"]
+    "kind",
+    ["plain", *(pytest.param(kind, marks=pytest.mark.thorough) for kind in ("autocommit-block", "concurrently"))],
 )
 def test_migrations_survive(stage: Stage, course: Callable[[str], Course], kind: str) -> None:
     """Killed or cut off at seeded moments: at a boundary, nothing left behind, and the next run completes."""
@@ -82,7 +83,9 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize(
+    "damage", [pytest.param(each, marks=pytest.mark.thorough) if number else each for number, each in enumerate(DAMAGE)]
+)
 def test_damage_is_seen(stage: Stage, course: Callable[[str], Course], damage: str) -> None:
     """What must hold is looked at: a database that is damaged is at no boundary."""
     boundaries = course("plain").boundaries

@@ -39,13 +39,16 @@ def stock(tmp_path: Path) -> Path:
     return make_project(tmp_path / "stock", [TABLE], env=STOCK_ENV, ini=PLACEHOLDER)
 
 
-@pytest.mark.parametrize("driver", ["", "+psycopg2", "+psycopg"])
+@pytest.mark.parametrize(
+    "driver", ["", *(pytest.param(each, marks=pytest.mark.thorough) for each in ("+psycopg2", "+psycopg"))]
+)
 def test_database_url_goes_over_the_placeholder(database: Database, stock: Path, driver: str) -> None:
     """DATABASE_URL is all that `alembic init`'s project needs, whatever driver it names."""
     result = run_job("migrate", cwd=stock, url=database.url.replace("postgresql:", f"postgresql{driver}:"))
     assert result.finished["applied"] == ["r1"]
 
 
+@pytest.mark.thorough
 def test_libpq_variables_alone(database: Database, stock: Path) -> None:
     """PGHOST and the rest, without any URL."""
     server = database.server
@@ -70,6 +73,7 @@ def test_several_hosts(database: Database, stock: Path) -> None:
     assert result.finished["applied"] == ["r1"], result.finished
 
 
+@pytest.mark.thorough
 def test_several_hosts_in_a_url_that_the_project_reads_itself(database: Database, tmp_path: Path) -> None:
     """SQLAlchemy cannot read libpq's spelling: a clear error with the spelling it can."""
     project = make_project(tmp_path, [TABLE])
@@ -110,6 +114,7 @@ def test_the_url_from_a_file_reaches_the_project(database: Database, tmp_path: P
     assert database.server.password not in result.out
 
 
+@pytest.mark.thorough
 def test_a_flag_that_the_project_ignores_is_not_ignored(database: Database, tmp_path: Path, pg16: Server) -> None:
     """--database-url names one database, env.py reads another from the environment: refused, nothing is migrated."""
     project = make_project(tmp_path, [TABLE])

@@ -81,7 +81,7 @@ def test_if_not_exists_does_not_accept_the_ruin(slow: Database, tmp_path: Path) 
     assert_whole(slow)
 
 
-@pytest.mark.parametrize("how", ["autocommit block", "COMMIT"])
+@pytest.mark.parametrize("how", ["autocommit block", pytest.param("COMMIT", marks=pytest.mark.thorough)])
 def test_killed_after_the_last_part_was_committed(slow: Database, tmp_path: Path, how: str) -> None:
     """Also where the revision commits by an old trick; what follows is done by the next run."""
     if how == "COMMIT":

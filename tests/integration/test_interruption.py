@@ -27,9 +27,9 @@ for _ in range(50):
 
 
 def sleeping(database: Database) -> list[int]:
-    """The backends that execute the migration's pg_sleep."""
+    """The backends that execute the migration's pg_sleep: not by its text, which the history writes, too."""
     rows = database.query(
-        "SELECT pid FROM pg_stat_activity WHERE query LIKE '%%pg_sleep(%%' AND state = 'active'"
+        "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
         " AND pid <> pg_backend_pid() AND datname = current_database()"
     )
     return [pid for [pid] in rows]

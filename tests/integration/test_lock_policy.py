@@ -296,6 +296,7 @@ def test_a_lock_that_python_sits_on_is_given_back(tables: Database, tmp_path: Pa
     assert result.code == 26 and columns(tables) == 2, result.finished
 
 
+@pytest.mark.thorough
 def test_blockers_are_ended_only_where_that_was_asked_for(tables: Database, tmp_path: Path) -> None:
     """MIGRATE_TERMINATE_BLOCKERS ends a transaction that idled for longer; a working session is left alone."""
     project = make_project(tmp_path, [ADD])
@@ -369,6 +370,7 @@ def test_a_comment_that_is_not_understood(tables: Database, tmp_path: Path, comm
     assert columns(tables) == 2
 
 
+@pytest.mark.thorough
 def test_work_past_sqlalchemy_survives_polling(tables: Database, tmp_path: Path) -> None:
     """Rows that a raw cursor inserted are in the transaction that a failed poll must not roll back."""
     raw = "op.get_bind().connection.cursor().execute('INSERT INTO users SELECT i FROM generate_series(1, 9) i')"

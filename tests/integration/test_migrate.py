@@ -56,7 +56,7 @@ def test_targets(database: Database, project: Path, args: list[str], expected: s
         (["rollback"], "ab"),
         pytest.param(["rollback", "-s", "2"], "a", marks=pytest.mark.thorough),
         pytest.param(["rollback", "--steps", "1"], "ab", marks=pytest.mark.thorough),
-        (["rollback", "--to", "r1"], "a"),
+        pytest.param(["rollback", "--to", "r1"], "a", marks=pytest.mark.thorough),
         pytest.param(["downgrade", "-1"], "ab", marks=pytest.mark.thorough),
         pytest.param(["downgrade", "r1"], "a", marks=pytest.mark.thorough),
         (["downgrade", "base", "--yes"], ""),

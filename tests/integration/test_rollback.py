@@ -68,6 +68,7 @@ def test_neither_way_does_anything(database: Database, project: Path) -> None:
     assert run_job("rollback", "--no-backup", cwd=project, url=database.url).code == 0
 
 
+@pytest.mark.thorough
 def test_what_cannot_be_told_is_not_done_unasked(database: Database, project: Path) -> None:
     """A downgrade that asks the database what to do: nobody knows what it will lose."""
     asks = "if sa.inspect(op.get_bind()).has_table('b'):\n    op.drop_table('b')"

@@ -408,9 +408,7 @@ def test_a_dead_run_of_a_role_is_ended(
     lasting = env("psycopg2", '{"options": "-c client_connection_check_interval=0"}')  # else the server ends it itself
     project = make_project(tmp_path, [body + sql("SELECT pg_sleep(60)")], env=lasting)
     job = start_job("migrate", cwd=project, url=login.url, env={"MIGRATE_ROLE": role})
-    sleeping = (
-        "SELECT 1 FROM pg_stat_activity WHERE query ~ 'pg_sleep' AND state = 'active' AND pid <> pg_backend_pid()"
-    )
+    sleeping = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
     until(lambda: database.query(sleeping))
     job.send_signal(signal.SIGKILL)
     finish(job)

@@ -102,7 +102,12 @@ CHANGES: dict[str, Change] = {
 }
 
 
-@pytest.mark.parametrize("name", CHANGES)
+FEW = ("a revision file", "a module env.py imports", "the ini file", "an environment value that env.py reads")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in FEW else pytest.param(name, marks=pytest.mark.thorough) for name in CHANGES]
+)
 def test_each_input_changed_once_means_the_slow_path(settled: Database, project: Path, name: str) -> None:
     """Whatever the answer rested on: changed once → the slow path; unchanged afterwards → the short cut again."""
     env = CHANGES[name](project)
@@ -186,6 +191,7 @@ def test_off_means_no_schema_and_no_short_cut(database: Database, project: Path)
     assert database.query("SELECT to_regnamespace('alembic_job') IS NULL") == [(True,)]
 
 
+@pytest.mark.thorough
 def test_another_schema_name(settled: Database, project: Path) -> None:
     """The schema's name is a setting, quoted as it needs."""
     env = {"MIGRATE_HISTORY_SCHEMA": 'my "jobs"'}
@@ -208,9 +214,13 @@ def test_a_role_that_may_not_create_a_schema(database: Database, project: Path) 
     ("what", "line"),
     [
         ("SQL of its own", "with engine.connect() as c: c.exec_driver_sql('SELECT 1')"),
-        ("a program", "import subprocess; subprocess.run(['true'])"),
+        pytest.param("a program", "import subprocess; subprocess.run(['true'])", marks=pytest.mark.thorough),
         ("a driver's own connection", "import psycopg2; psycopg2.connect(os.environ['DATABASE_URL']).close()"),
-        ("another server", "import socket; s = socket.socket(); s.connect_ex(('127.0.0.1', 9)); s.close()"),
+        pytest.param(
+            "another server",
+            "import socket; s = socket.socket(); s.connect_ex(('127.0.0.1', 9)); s.close()",
+            marks=pytest.mark.thorough,
+        ),
     ],
 )
 def test_no_short_cut_where_the_answer_may_come_from_elsewhere(
@@ -225,6 +235,7 @@ def test_no_short_cut_where_the_answer_may_come_from_elsewhere(
         assert not is_proven(migrate(project, settled)), what
 
 
+@pytest.mark.thorough
 def test_a_project_that_reads_the_whole_environment(settled: Database, project: Path) -> None:
     """As pydantic's settings do: then every variable counts, but not the pod's name."""
     env = project / "migrations" / "env.py"
@@ -292,6 +303,7 @@ def test_a_young_server_is_not_believed(project: Path) -> None:
             assert time.monotonic() > 0
 
 
+@pytest.mark.thorough
 def test_settings_in_the_ini_of_another_section(database: Database, tmp_path: Path) -> None:
     """-n chooses what is read; the record is per section."""
     ini = (
@@ -313,6 +325,7 @@ def test_a_revision_added_while_a_run_works_is_not_recorded_as_applied(database:
     assert migrate(project, database).finished["applied"] == ["r3"]
 
 
+@pytest.mark.thorough
 def test_a_driver_imported_later_is_watched_too(settled: Database, project: Path) -> None:
     """env.py asks by psycopg 3, which nobody had imported when the run began."""
     env = project / "migrations" / "env.py"

@@ -149,6 +149,7 @@ def test_sigterm(database: Database, tmp_path: Path, message: Path) -> None:
     assert "applied (1): r1\n" in text
 
 
+@pytest.mark.thorough
 def test_the_forced_way_out(database: Database, tmp_path: Path, message: Path) -> None:
     """The migration swallows whatever is raised and sleeps on: the watching thread writes it."""
     body = (
@@ -166,6 +167,7 @@ def test_the_forced_way_out(database: Database, tmp_path: Path, message: Path) -
     assert "applied (1): r1\n" in message.read_text()
 
 
+@pytest.mark.thorough
 def test_a_project_that_goes_elsewhere(database: Database, tmp_path: Path) -> None:
     """A relative path is where the job was started."""
     project = make_project(tmp_path / "p", [TABLE + "\nimport os\nos.chdir('/')"])
@@ -186,6 +188,7 @@ def test_a_place_that_cannot_be_written(database: Database, tmp_path: Path) -> N
         assert event["path"] == str(place) and event["reason"]
 
 
+@pytest.mark.thorough
 def test_questions_leave_it_alone(database: Database, tmp_path: Path, message: Path) -> None:
     """Also where they fail, or are asked in a wrong way."""
     project = make_project(tmp_path / "p", [TABLE])

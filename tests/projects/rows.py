@@ -95,7 +95,7 @@ _FLASK = Tree(
 _FLASK_INI = ("-c", "migrations/alembic.ini")
 
 URLS = [
-    Tree("placeholder"),  # the ini as `alembic init` writes it; the job brings the URL
+    Tree("placeholder", thorough=True),  # the ini as `alembic init` writes it; the job brings the URL
     Tree("ini_url", url=None, down=None, thorough=True),
     Tree("ini_url_and_database_url", folder="ini_url", down=None, thorough=True),
     Tree("stale_url", down=None, thorough=True),
@@ -255,7 +255,7 @@ LOCATIONS = [
         thorough=True,
     ),
     Tree("recursive_locations", on=_OWN, applied=("r1", "r2", "r3"), down=None, thorough=True),
-    Tree("pyproject", on=(), applied=("p1", "p2")),
+    Tree("pyproject", on=(), applied=("p1", "p2"), thorough=True),
     Tree("pyproject_and_ini", down=None, thorough=True),
     Tree(
         "section",
@@ -333,7 +333,7 @@ TRANSACTIONS = [
     Tree("sql_before", thorough=True),
     Tree("owns_transaction", thorough=True),
     Tree("engine_begin", down=None, thorough=True),
-    Tree("commits_itself", on=_OWN, applied=("t1", "t2", "t3")),
+    Tree("commits_itself", on=_OWN, applied=("t1", "t2", "t3"), thorough=True),
     Tree("concurrently", applied=(*STOCK, "ca01", "ca02")),
     Tree("autocommit_engine", down=None, thorough=True),
     Tree("serializable", down=None, thorough=True),

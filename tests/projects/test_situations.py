@@ -89,9 +89,14 @@ def test_run_as_a_module_beside_a_folder_alembic(tmp_path: Path, new_database: N
     ("name", "transaction"),
     [
         ("placeholder", "all"),
-        ("async_asyncpg", "project"),
-        ("owns_transaction", "all"),
-        ("sql_before", "project"),
+        *(
+            pytest.param(name, transaction, marks=pytest.mark.thorough)
+            for name, transaction in (
+                ("async_asyncpg", "project"),
+                ("owns_transaction", "all"),
+                ("sql_before", "project"),
+            )
+        ),
         ("concurrently", "project"),
     ],
 )
