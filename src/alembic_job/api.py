@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from alembic_job import pipeline
 from alembic_job.logs.events import hear
 from alembic_job.model import Report
+from alembic_job.pipeline import migrating
 from alembic_job.pipeline.undoing import Consent
 from alembic_job.settings import Settings
 from alembic_job.watch import Watch
@@ -21,7 +21,7 @@ def migrate(settings: Settings, *, log: Any = None) -> Report:
     """
     log = _heard(log or _program_log())
     with Watch(settings.deadline, signals=False) as watch:
-        return pipeline.migrate(settings, log=log, watch=watch)
+        return migrating.migrate(settings, log=log, watch=watch)
 
 
 def rollback(
@@ -41,7 +41,7 @@ def rollback(
     consent = Consent(data_loss=data_loss, no_backup=no_backup, empty_downgrade=empty_downgrade)
     log = _heard(log or _program_log())
     with Watch(settings.deadline, signals=False) as watch:
-        return pipeline.rollback(settings, target, log=log, watch=watch, consent=consent)
+        return migrating.rollback(settings, target, log=log, watch=watch, consent=consent)
 
 
 def _heard(log: Any) -> Any:

@@ -93,7 +93,7 @@ def _notified(settings: Any, command: str, output: Any, watch: Any, identity: An
 @click.pass_context
 def migrate(context: click.Context, /, **given: Any) -> None:
     """Upgrade to head (or --to) and verify; the main job."""
-    _job("migrate", context, given, partial(_late("pipeline.migrate"), request_keys=context.obj))
+    _job("migrate", context, given, partial(_late("pipeline.migrating.migrate"), request_keys=context.obj))
 
 
 @cli.command()
@@ -102,7 +102,7 @@ def migrate(context: click.Context, /, **given: Any) -> None:
 @click.pass_context
 def upgrade(context: click.Context, /, revision: str, **given: Any) -> None:
     """The same as migrate --to REVISION."""
-    _job("upgrade", context, {**given, "to": revision}, partial(_late("pipeline.migrate"), request_keys=context.obj))
+    _job("upgrade", context, {**given, "to": revision}, partial(_late("pipeline.migrating.migrate"), request_keys=context.obj))
 
 
 def _rollback(command: str, context: click.Context, target: str, yes: bool, agreed: Any, given: Any) -> NoReturn:
@@ -114,7 +114,7 @@ def _rollback(command: str, context: click.Context, target: str, yes: bool, agre
             raise Refused(
                 "rollback to base undoes every revision", hint="add --yes if that is what you want; take a backup first"
             )
-        return _late("pipeline.rollback")(settings, target, consent=consent, **rest)
+        return _late("pipeline.migrating.rollback")(settings, target, consent=consent, **rest)
 
     _job(command, context, given, function)
 
