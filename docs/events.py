@@ -100,6 +100,7 @@ MEANINGS = {
     "revision.resumed": "An earlier run committed a part of this revision: these statements are not executed again.",
     "revision.reverted": "A revision was downgraded; `committed` if it can no longer be rolled back.",
     "revision.reverting": "The downgrade of a revision begins.",
+    "revision.stamped": "`stamp` has set a version table; no migration was run.",
     "revisions.from_history": "Revisions that these scripts lack are undone by the SQL that the history holds.",
     "rewrite.space_short": "Tables that are written anew may not fit on the server's disk; said once a table.",
     "rollback.evidence": "What a downgrade would destroy of the data there is, or fail on: `count` of `unit`, "

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from alembic_job.cli.authoring import DESK_COMMANDS
 from alembic_job.cli.commands import JOB_COMMANDS, cli
 from alembic_job.errors import Findings, JobError, exit_codes
 from alembic_job.settings import SETTINGS, Setting, values
@@ -111,7 +112,7 @@ def _is_in_use(kind: type[JobError]) -> bool:
 
 def commands_page() -> str:
     jobs = [name for name in cli.commands if name in JOB_COMMANDS]
-    questions = [name for name in cli.commands if name not in JOB_COMMANDS]
+    questions = [name for name in cli.commands if name not in (*JOB_COMMANDS, *DESK_COMMANDS)]
     return f"""# Commands
 
 `alembic-job [OPTIONS] COMMAND`. The image runs `migrate` when no command is given. Alembic's own options may stand
@@ -133,6 +134,13 @@ Their answer alone goes to stdout, everything else to stderr. They change nothin
 `--database-url`, `--database-direct-url`, `--password-command`, `--role` and `--search-path`.
 
 {_commands(sorted(questions))}
+
+## At the desk
+
+They write files of the project, and only look at the database ([how to](../how-to/write-migrations.md)). What was
+written goes to stdout, everything else to stderr. They take the same settings as questions, and `--history-schema`.
+
+{_commands(DESK_COMMANDS)}
 """
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from typing import Any, NoReturn
@@ -11,7 +9,8 @@ from typing import Any, NoReturn
 import click
 
 from alembic_job import __version__
-from alembic_job.cli import options
+from alembic_job.cli import authoring, options
+from alembic_job.cli.running import ask, job, late
 from alembic_job.errors import JobError, Refused, UsageError
 
 JOB_COMMANDS = (
@@ -23,6 +22,7 @@ JOB_COMMANDS = (
     "restore",
     "consent",
     "repair",
+    "stamp",
     "verify",
     "wait-for-db",
     "wait-for-migrations",
@@ -36,64 +36,16 @@ def cli(**_: Any) -> None:
     """Runs an Alembic project's migrations at deploy time, safely."""
 
 
-def _late(path: str) -> Callable[..., Any]:
-    """A function of the library, imported when it is called: by then an import that fails is logged like the rest."""
-    module, _, name = path.rpartition(".")
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return getattr(import_module(f"alembic_job.{module}"), name)(*args, **kwargs)
-
-    return call
-
-
-def _job(command: str, context: click.Context, given: dict[str, Any], function: Callable[..., Any]) -> NoReturn:
-    """Runs a job command: its function gets settings, log, watch and who it is, and returns a report."""
-    from alembic_job.cli.output import JobOutput, secrets_of
-    from alembic_job.identity import Identity
-    from alembic_job.watch import Watch
-
-    identity = Identity()
-    level = given.get("log_level") or os.environ.get("MIGRATE_LOG_LEVEL") or "info"
-    level = level if level in ("debug", "info", "warning", "error") else "info"
-    output = JobOutput(command, identity.run_id, given.get("log_format"), level, given.get("termination_log"))
-    # The watch is never left: until the process is gone a signal must not kill it without a last line.
-    watch = Watch()
-    watch.leave = lambda error: output.leave(error, watch.progress() if watch.progress else None)
-    try:
-        watch.__enter__()
-        settings = options.load(context, given)
-        watch.set_deadline(settings.deadline)
-        for url in (settings.database_url, settings.database_direct_url):
-            for secret in secrets_of(url or ""):
-                output.learn_secret(secret)
-        for warning in settings.warnings:
-            output.log.warning("settings.unknown", message=warning)
-        output.log.info("job.started", command=command, version=__version__)
-        log = _notified(settings, command, output, watch, identity)
-        report = function(settings, log=log, watch=watch, identity=identity, learn_secret=output.learn_secret)
-    except BaseException as error:
-        watch.settle()
-        output.failed(watch.stopped if watch.stopped is not None and not isinstance(error, JobError) else error)
-    output.finish(report)
-
-
-def _notified(settings: Any, command: str, output: Any, watch: Any, identity: Any) -> Any:
-    """The run's log; where MIGRATE_NOTIFY is set, people's services hear of what it says and of the end."""
-    if not settings.notify:
-        return output.log
-    from alembic_job.pipeline.notifying import Notifier
-
-    notifier = Notifier(settings, command, output.log, watch, identity, output.redact)
-    output.ended = notifier.ended
-    return notifier.listening(output.log)
-
-
 @cli.command()
+@click.option("-m", "--message", metavar="TEXT", help="apply nothing; generate a revision from the models instead")
 @options.job()
 @click.pass_context
-def migrate(context: click.Context, /, **given: Any) -> None:
-    """Upgrade to head (or --to) and verify; the main job."""
-    _job("migrate", context, given, partial(_late("pipeline.migrating.migrate"), request_keys=context.obj))
+def migrate(context: click.Context, /, message: str | None, **given: Any) -> None:
+    """Upgrade to head (or --to) and verify; the main job. With -m TEXT: apply nothing, generate a revision."""
+    if message is not None:
+        authoring.generate(context, message, given)
+        return
+    job("migrate", context, given, partial(late("pipeline.migrating.migrate"), request_keys=context.obj))
 
 
 @cli.command()
@@ -102,7 +54,12 @@ def migrate(context: click.Context, /, **given: Any) -> None:
 @click.pass_context
 def upgrade(context: click.Context, /, revision: str, **given: Any) -> None:
     """The same as migrate --to REVISION."""
-    _job("upgrade", context, {**given, "to": revision}, partial(_late("pipeline.migrating.migrate"), request_keys=context.obj))
+    job(
+        "upgrade",
+        context,
+        {**given, "to": revision},
+        partial(late("pipeline.migrating.migrate"), request_keys=context.obj),
+    )
 
 
 def _rollback(command: str, context: click.Context, target: str, yes: bool, agreed: Any, given: Any) -> NoReturn:
@@ -114,9 +71,9 @@ def _rollback(command: str, context: click.Context, target: str, yes: bool, agre
             raise Refused(
                 "rollback to base undoes every revision", hint="add --yes if that is what you want; take a backup first"
             )
-        return _late("pipeline.migrating.rollback")(settings, target, consent=consent, **rest)
+        return late("pipeline.migrating.rollback")(settings, target, consent=consent, **rest)
 
-    _job(command, context, given, function)
+    job(command, context, given, function)
 
 
 _AGREED = ("data_loss", "no_backup", "empty_downgrade", "dry_run")
@@ -181,8 +138,8 @@ def downgrade(context: click.Context, /, revision: str, yes: bool, **given: Any)
 @click.pass_context
 def consent(context: click.Context, /, revisions: tuple[str, ...], withdraw: bool, **given: Any) -> None:
     """Agree beforehand that the rollback of these revisions may lose data."""
-    function = partial(_late("pipeline.consenting.consent"), revisions=revisions, withdraw=withdraw)
-    _job("consent", context, given, function)
+    function = partial(late("pipeline.consenting.consent"), revisions=revisions, withdraw=withdraw)
+    job("consent", context, given, function)
 
 
 @cli.command()
@@ -192,7 +149,7 @@ def consent(context: click.Context, /, revisions: tuple[str, ...], withdraw: boo
 @click.pass_context
 def repair(context: click.Context, /, revisions: tuple[str, ...], yes: bool, **given: Any) -> None:
     """Record scripts that were edited after they had been applied as they are now: all, or those of REVISIONS."""
-    _job("repair", context, given, partial(_late("pipeline.repairing.repair"), revisions=revisions, yes=yes))
+    job("repair", context, given, partial(late("pipeline.repairing.repair"), revisions=revisions, yes=yes))
 
 
 @cli.command()
@@ -200,7 +157,7 @@ def repair(context: click.Context, /, revisions: tuple[str, ...], yes: bool, **g
 @click.pass_context
 def verify(context: click.Context, /, **given: Any) -> None:
     """Check that the database is at head and no index is INVALID; nothing is changed."""
-    _job("verify", context, given, _late("pipeline.verifying.verify"))
+    job("verify", context, given, late("pipeline.verifying.verify"))
 
 
 @cli.command("wait-for-db")
@@ -208,7 +165,7 @@ def verify(context: click.Context, /, **given: Any) -> None:
 @click.pass_context
 def wait_for_db(context: click.Context, /, **given: Any) -> None:
     """Wait until the database is a writable primary."""
-    _job("wait-for-db", context, given, _late("pipeline.other.wait_for_db"))
+    job("wait-for-db", context, given, late("pipeline.other.wait_for_db"))
 
 
 @cli.command("wait-for-migrations")
@@ -220,7 +177,7 @@ def wait_for_migrations(context: click.Context, /, timeout: str | None, **given:
     if timeout is not None and given["migrations_timeout"] is not None:
         raise click.UsageError("--timeout and --migrations-timeout are the same")
     given["migrations_timeout"] = given["migrations_timeout"] if timeout is None else timeout
-    _job("wait-for-migrations", context, given, _late("pipeline.waiting.wait_for_migrations"))
+    job("wait-for-migrations", context, given, late("pipeline.waiting.wait_for_migrations"))
 
 
 @cli.group(invoke_without_command=True)
@@ -229,7 +186,7 @@ def wait_for_migrations(context: click.Context, /, timeout: str | None, **given:
 def backup(context: click.Context, /, **given: Any) -> None:
     """Take a proven backup now; or list, verify and prune those there are."""
     if context.invoked_subcommand is None:
-        _job("backup", context, given, _late("pipeline.backups.backup"))
+        job("backup", context, given, late("pipeline.backups.backup"))
 
 
 @backup.command("list")
@@ -238,8 +195,8 @@ def backup(context: click.Context, /, **given: Any) -> None:
 @click.pass_context
 def backup_list(context: click.Context, /, as_json: bool, **given: Any) -> None:
     """The backups in MIGRATE_BACKUP_URL, the oldest first."""
-    listed = _late("pipeline.backups.listed")
-    _ask(context, _with_outer(context, given), lambda settings, log: str(listed(settings, log, as_json)))
+    listed = late("pipeline.backups.listed")
+    ask(context, _with_outer(context, given), lambda settings, log: str(listed(settings, log, as_json)))
 
 
 @backup.command("verify")
@@ -251,8 +208,8 @@ def backup_verify(context: click.Context, /, name: str | None, every: bool, **gi
     """Read a backup back to its last byte: the newest, or the one whose name begins with NAME."""
     if name and every:
         raise click.UsageError("NAME and --all exclude each other")
-    function = partial(_late("pipeline.backups.verify"), name=name, every=every)
-    _job("backup", context, _with_outer(context, given), function)
+    function = partial(late("pipeline.backups.verify"), name=name, every=every)
+    job("backup", context, _with_outer(context, given), function)
 
 
 @backup.command("prune")
@@ -261,8 +218,8 @@ def backup_verify(context: click.Context, /, name: str | None, every: bool, **gi
 @click.pass_context
 def backup_prune(context: click.Context, /, dry_run: bool, **given: Any) -> None:
     """Remove the backups that --backup-keep and --backup-keep-for do not keep."""
-    function = partial(_late("pipeline.backups.prune"), dry_run=dry_run)
-    _job("backup", context, _with_outer(context, given), function)
+    function = partial(late("pipeline.backups.prune"), dry_run=dry_run)
+    job("backup", context, _with_outer(context, given), function)
 
 
 def _with_outer(context: click.Context, given: dict[str, Any]) -> dict[str, Any]:
@@ -285,8 +242,8 @@ def restore(
     """Restore the newest backup, or the one whose name begins with NAME, into a new database."""
     if swap and into is not None:
         raise click.UsageError("--swap and --into exclude each other: the new database gets the old one's name")
-    function = partial(_late("pipeline.restoring.restore"), name=name, into=into, swap=swap, yes=yes, jobs=jobs)
-    _job("restore", context, given, function)
+    function = partial(late("pipeline.restoring.restore"), name=name, into=into, swap=swap, yes=yes, jobs=jobs)
+    job("restore", context, given, function)
 
 
 _REHEARSAL = (
@@ -299,17 +256,6 @@ _REHEARSAL = (
     "pg_bindir",
     "history_schema",
 )
-
-
-def _ask(context: click.Context, given: dict[str, Any], question: Callable[..., str]) -> None:
-    """Answers a question: stdout has the answer alone."""
-    from alembic_job.cli.output import answer, question_log
-    from alembic_job.watch import release_signals
-
-    release_signals()
-    log, redactor = question_log()
-    settings = options.load(context, given)
-    click.echo(answer(lambda: question(settings, log), log, redactor))
 
 
 @cli.command()
@@ -362,12 +308,12 @@ def plan(context: click.Context, /, as_json: bool, rehearse: bool, exit_code: bo
 
     def produce() -> str:
         if rehearse:
-            rehearsal = _late("pipeline.rehearsing.rehearse")(settings, log, redactor.add)
+            rehearsal = late("pipeline.rehearsing.rehearse")(settings, log, redactor.add)
             found.update(rehearsal.found)
             errors.extend(filter(None, [rehearsal.error]))
         else:
             release_signals()
-            found.update(_late("pipeline.planning.plan")(settings, log))
+            found.update(late("pipeline.planning.plan")(settings, log))
         return json.dumps(found, indent=2, default=str) if as_json else str(module.as_text(found))
 
     click.echo(answer(produce, log, redactor))
@@ -385,13 +331,13 @@ def config(context: click.Context, /, as_json: bool, **given: Any) -> None:
     """Every setting in force and where it came from, without secrets."""
     from alembic_job.pipeline.status import show_settings
 
-    _ask(context, given, lambda settings, log: show_settings(settings, as_json))
+    ask(context, given, lambda settings, log: show_settings(settings, as_json))
 
 
 def _alembic(name: str, context: click.Context, given: dict[str, Any], command: list[str], **arguments: Any) -> None:
     from alembic_job.pipeline.status import alembic_answer
 
-    _ask(context, given, lambda settings, log: alembic_answer(settings, log, name, command, **arguments))
+    ask(context, given, lambda settings, log: alembic_answer(settings, log, name, command, **arguments))
 
 
 _VERBOSE = click.option("-v", "--verbose", is_flag=True, help="more of each revision")
@@ -418,8 +364,8 @@ def history(context: click.Context, /, applied: bool, as_json: bool, **given: An
     """The revisions of the scripts, newest first."""
     rev_range, indicate_current, verbose = (given.pop(name) for name in ("rev_range", "indicate_current", "verbose"))
     if applied:
-        told = _late("pipeline.status.applied")
-        _ask(context, given, lambda settings, log: str(told(settings, log, as_json)))
+        told = late("pipeline.status.applied")
+        ask(context, given, lambda settings, log: str(told(settings, log, as_json)))
     else:
         arguments = {"rev_range": rev_range, "indicate_current": indicate_current, "verbose": verbose}
         _alembic("history", context, given, ["history"], **arguments)
@@ -452,3 +398,7 @@ def show(context: click.Context, /, revision: str, **given: Any) -> None:
     if not revision:
         raise UsageError("no revision given")
     _alembic("show", context, given, ["show", revision], rev=revision)
+
+
+for command in authoring.COMMANDS:
+    cli.add_command(command)

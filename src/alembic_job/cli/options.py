@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any
 
 import click
 
-from alembic_job.settings import SETTINGS, Settings
+from alembic_job.settings import SETTINGS, Setting, Settings
 
 _LOCATION = (
-    click.option("-c", "--config", "config_file", metavar="FILE", help="alembic.ini or pyproject.toml"),
-    click.option("-n", "--name", "section", metavar="SECTION", help="section of the ini file"),
-    click.option("-x", "x", multiple=True, metavar="KEY=VALUE", help="argument for env.py"),
-    click.option("--tag", metavar="TAG", help="tag for env.py"),
+    click.Option(("-c", "--config", "config_file"), metavar="FILE", help="alembic.ini or pyproject.toml"),
+    click.Option(("-n", "--name", "section"), metavar="SECTION", help="section of the ini file"),
+    click.Option(("-x", "x"), multiple=True, metavar="KEY=VALUE", help="argument for env.py"),
+    click.Option(("--tag",), metavar="TAG", help="tag for env.py"),
 )
-_LOCATION_NAMES = ("config_file", "section", "x", "tag")
+LOCATION = ("config_file", "section", "x", "tag")
 QUESTION_NAMES = ("database_url", "database_direct_url", "password_command", "role", "search_path")
 
 
 def location(function: Callable[..., Any]) -> Callable[..., Any]:
     """Alembic's own: -c, -n, -x, --tag."""
-    for option in reversed(_LOCATION):
-        function = option(function)
-    return function
+    return _with(_LOCATION, function)
 
 
 def job(*without: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -44,25 +43,40 @@ def question(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _settings(names: list[str], function: Callable[..., Any]) -> Callable[..., Any]:
-    function = location(function)
-    for setting in reversed([setting for setting in SETTINGS if setting.name in names]):
-        default = f"  [{setting.variable}; default {setting.default}]" if setting.default else f"  [{setting.variable}]"
-        function = click.option(setting.option, setting.name, metavar="VALUE", help=setting.help + default)(function)
+    return _with([_option(setting) for setting in SETTINGS if setting.name in names], location(function))
+
+
+@cache
+def _option(setting: Setting) -> click.Option:
+    """One for all commands: to make it takes longer than anything else at the start."""
+    default = f"  [{setting.variable}; default {setting.default}]" if setting.default else f"  [{setting.variable}]"
+    return click.Option((setting.option, setting.name), metavar="VALUE", help=setting.help + default)
+
+
+def _with(options: Sequence[click.Option], function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of a command with these options, as click's own decorator would add them."""
+    for each in reversed(options):
+        made: Any = partial(_given, each)
+        function = click.option(cls=made)(function)
     return function
+
+
+def _given(option: click.Option, *_: Any, **__: Any) -> click.Option:
+    return option
 
 
 def flags(context: click.Context, given: dict[str, Any]) -> dict[str, str]:
     """The options as the loader of settings takes them; Alembic's own may stand before the command too."""
     outer = context.find_root().params
     found: dict[str, str] = {}
-    for name in _LOCATION_NAMES:
+    for name in LOCATION:
         value = given.get(name) or outer.get(name)
         if name == "x":
             pairs = [*(outer.get("x") or ()), *(given.get("x") or ())]
             value = shlex.join(pairs) if pairs else None
         if value:
             found[name] = value
-    return found | {name: value for name, value in given.items() if value is not None and name not in _LOCATION_NAMES}
+    return found | {name: value for name, value in given.items() if value is not None and name not in LOCATION}
 
 
 def load(context: click.Context, given: dict[str, Any]) -> Settings:

@@ -32,7 +32,7 @@ def project_errors() -> Iterator[None]:
 _HINTS = (
     (
         "Multiple head revisions",
-        "two revisions follow the same one: join them with `alembic merge heads`, commit the new file; or run with --to heads if the branches are meant",
+        "two revisions follow the same one: join them with `alembic-job merge heads`, commit the new file; or run with --to heads if the branches are meant",
     ),
     (
         "Can't locate revision",
@@ -46,6 +46,14 @@ _HINTS = (
     ("Cycle is detected", "down_revision of the revisions named goes in a circle: correct one of them"),
     ("Path doesn't exist", "check script_location; run in the project's folder or mount it"),
     ("Target database is not up to date", "apply what is pending with `alembic-job migrate`, then try again"),
+    (
+        "does not provide a MetaData object",
+        "let env.py import the models and give their metadata: context.configure(…, target_metadata=Base.metadata)",
+    ),
+    (
+        "is not a head revision",
+        "only a head can be followed (`alembic-job heads`), unless a branch is to begin there: `revision --splice`",
+    ),
     ("overlaps with other requested revisions", "one of the targets includes the other: name one of them"),
 )
 

@@ -92,6 +92,27 @@ def visit(
     return found
 
 
+def author(
+    project: Project,
+    each: Callable[[tuple[str, ...], MigrationContext], object],
+    changed: Callable[[dict[str, Any]], dict[str, Any]],
+    **options: Any,
+) -> None:
+    """Loads env.py as `alembic revision` does: `each` gets what every version table holds, and its configuration.
+
+    `changed` may change what env.py configures; `options` are those of Alembic's `EnvironmentContext`.
+    """
+    from alembic.runtime.environment import EnvironmentContext
+
+    def run(heads: tuple[str, ...], context: MigrationContext) -> list[RevisionStep]:
+        each(heads, context)
+        return []
+
+    environment = EnvironmentContext(project.config, project.script, fn=run, dont_mutate=True, **options)
+    configure = environment.configure
+    _load(project, environment, configure=lambda *args, **given: configure(*args, **changed(given)))
+
+
 def _load(project: Project, environment: EnvironmentContext, **methods: Any) -> None:
     """Loads env.py in this environment, some methods of which are ours.
 

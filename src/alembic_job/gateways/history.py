@@ -37,6 +37,7 @@ _APPLIED = (
     *("finished_at", "revision", "down", "seconds", "lock_seconds", "statements", "run_id", "command"),
     *("job_version", "image", "host", "login", "message"),
 )
+_STAMPED = ("finished_at", "revision", "command", "from", "to", "run_id", "job_version", "image", "host", "login")
 _OTHERS = """
     WITH table_ AS (SELECT c.oid, c.relowner, c.relacl, c.relname FROM pg_class c JOIN pg_namespace n
                     ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = 'scripts'),
@@ -165,6 +166,15 @@ class History:
         )
         rows = self._read(statement, "steps", self._label)
         return [{**dict(zip(_APPLIED, row, strict=True)), "statements": json.loads(row[5])} for row in rows]
+
+    def stamps(self) -> list[dict[str, Any]]:
+        """The runs that set the version table and executed nothing, the oldest first: from which heads to which."""
+        statement = (
+            "SELECT finished_at, NULL, command, heads_before, heads_after, run_id, job_version, image, host, login"
+            " FROM {} WHERE version_table = %s AND command = 'stamp' AND outcome = 'done' ORDER BY finished_at"
+        )
+        rows = self._read(statement, "runs", self._label)
+        return [dict(zip(_STAMPED, row, strict=True)) for row in rows]
 
     def others(self, role: str | None) -> list[str]:
         """Who else may write what is executed from these tables, as `what: whom`: then nothing of it must be executed.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,16 +31,18 @@ def plan(settings: Settings, log: Log) -> dict[str, Any]:
         project = open_project(settings, ("upgrade", target), log)
         engines.map_plain_scheme()
         here = Path.cwd()
-        tables = _looked(project, settings, lambda context: _table(project, target, context, here))
+        with looking(project, settings):
+            tables = visit(project, settings.tag, lambda context: _table(project, target, context, here), target)
     return {"tables": tables, "pending": sum(len(table["pending"]) for table in tables)}
 
 
-def _looked(project: Project, settings: Settings, each: Any) -> list[dict[str, Any]]:
-    """What `each` makes of env.py's configurations; errors become ours."""
-    looking = hygiene.looking(settings.role, settings.search_path, strictly=True)
+@contextmanager
+def looking(project: Project, settings: Settings) -> Iterator[None]:
+    """While env.py is loaded in it, nothing is changed or locked; errors become ours."""
+    taken = hygiene.looking(settings.role, settings.search_path, strictly=True)
     try:
-        with engines.logged_in(settings.login), only_looking(), looking:
-            return visit(project, settings.tag, each, settings.to or "head")
+        with engines.logged_in(settings.login), only_looking(), taken:
+            yield
     except JobError:
         raise
     except Exception as error:

@@ -139,11 +139,11 @@ def as_text(found: dict[str, Any]) -> str:
 
 
 def applied(settings: Settings, _log: Log, as_json: bool) -> str:
-    """What the history tells of what was applied and reverted, the oldest first; for people, or as JSON."""
+    """What the history tells of what was applied, reverted and stamped, the oldest first; for people, or as JSON."""
     connection = postgres.connect(database_of(settings), "alembic-job history")
     try:
         schema = settings.history_schema
-        tables = {label: History(connection, schema, label).applied() for label in labels(connection, schema)}
+        tables = {label: _executed(History(connection, schema, label)) for label in labels(connection, schema)}
     finally:
         connection.close()
     if as_json:
@@ -153,17 +153,33 @@ def applied(settings: Settings, _log: Log, as_json: bool) -> str:
     return "\n".join(line for label, rows in tables.items() for line in _applied_lines(label, rows))
 
 
+def _executed(history: History) -> list[dict[str, Any]]:
+    return sorted([*history.applied(), *history.stamps()], key=lambda row: row["finished_at"])
+
+
 def _applied_lines(label: str, rows: list[dict[str, Any]]) -> list[str]:
     lines = [f"table {label}" + ("" if rows else ": nothing was executed by alembic-job yet")]
     for row in rows:
         when = row["finished_at"].strftime("%Y-%m-%d %H:%M:%S%z")
-        what = "reverted" if row["down"] else "applied "
         image = row["image"] or f"alembic-job {row['job_version']}"
         by = f"{image} on {row['host']} as {row['login']}" if row["host"] else "a run that was not recorded"
-        waited = f", waited {row['lock_seconds']:.3g} s for locks" if row["lock_seconds"] >= 0.01 else ""
-        message = f"  {row['message']}" if row["message"] else ""
-        lines.append(f"  {when}  {what}  {row['revision']}{message}  ({row['seconds']:.3g} s{waited}; {by})")
+        lines.append(f"  {when}  {_stamped(row, by) if row['command'] == 'stamp' else _step(row, by)}")
     return lines
+
+
+def _step(row: dict[str, Any], by: str) -> str:
+    what = "reverted" if row["down"] else "applied "
+    waited = f", waited {row['lock_seconds']:.3g} s for locks" if row["lock_seconds"] >= 0.01 else ""
+    message = f"  {row['message']}" if row["message"] else ""
+    return f"{what}  {row['revision']}{message}  ({row['seconds']:.3g} s{waited}; {by})"
+
+
+def _stamped(row: dict[str, Any], by: str) -> str:
+    return f"stamped   {_heads(row['from'])} -> {_heads(row['to'])}  ({by})"
+
+
+def _heads(revisions: list[str] | None) -> str:
+    return ", ".join(revisions or ()) or "nothing"
 
 
 def show_settings(settings: Settings, as_json: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from alembic_job.errors import LoginFailed, ProjectError, Refused
@@ -69,12 +70,17 @@ def check_target(project: Project, target: str) -> None:
         names = ", ".join(sorted(heads))
         raise ProjectError(
             f"Multiple head revisions: {names}",
-            hint=f"join them with `alembic merge -m 'merge heads' {' '.join(sorted(heads))}` and commit the new "
-            "file, or run with --to heads if the branches are meant",
+            hint=f"join them with {merge_command(heads)} and commit the new file; or name heads (--to heads) if the "
+            "branches are meant",
         )
     if not any(sign in target for sign in "+-@:"):  # relative and branch targets depend on the database
         with project_errors():
             project.script.get_revisions(target)
+
+
+def merge_command(heads: Iterable[str]) -> str:
+    """What joins these heads, for people."""
+    return f"`alembic-job merge -m 'merge heads' {' '.join(sorted(heads))}`"
 
 
 def check_target_early(project: Project, target: str, *, down: bool = False) -> None:
@@ -106,8 +112,8 @@ def check_new_database(context: MigrationContext, table: VersionTable, policy: s
     if policy == "empty":
         raise Refused(
             message,
-            hint="check that this is the right database; if its schema is already right, `alembic stamp REVISION` says "
-            "so; MIGRATE_NEW_DATABASE=any migrates it as it is",
+            hint="check that this is the right database; if its schema is already right, `alembic-job stamp REVISION` "
+            "says so; MIGRATE_NEW_DATABASE=any migrates it as it is",
         )
     log.warning("database.not_empty", message=message, tables=len(names))
 

@@ -1,0 +1,154 @@
+"""`stamp`: sets the version table and runs no migration, under the locks that `migrate` holds, with a record of it."""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any
+
+from alembic_job.errors import Interrupted, JobError, VerificationFailed
+from alembic_job.gateways import engines
+from alembic_job.gateways.complaints import project_errors
+from alembic_job.gateways.environment import application
+from alembic_job.gateways.inputs import Recorder
+from alembic_job.gateways.project import open_project
+from alembic_job.identity import Identity
+from alembic_job.logs.events import Log
+from alembic_job.model import Report
+from alembic_job.pipeline import exported_url
+from alembic_job.pipeline.change import Run
+from alembic_job.pipeline.failure import classify, concluded
+from alembic_job.pipeline.lacking import lacking
+from alembic_job.pipeline.planning import looking
+from alembic_job.settings import Settings
+from alembic_job.steps import preflight
+from alembic_job.watch import Watch
+
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationContext, StampStep
+
+
+def stamp(
+    settings: Settings,
+    *,
+    log: Log,
+    watch: Watch,
+    identity: Identity,
+    learn_secret: Callable[[str], None] = lambda secret: None,
+    revisions: tuple[str, ...] = ("head",),
+    purge: bool = False,
+) -> Report:
+    """Sets every version table that env.py comes to, all of a table in one transaction; `purge` empties it first.
+
+    Raises `ProjectError` (22) for a target that is unknown or ambiguous, `RevisionUnknown` (28) where the table holds
+    what these scripts lack, without `purge`, and whatever `migrate` raises of database and lock.
+    """
+    report = Report("stamp", identity.run_id)
+    with concluded(report, watch), exported_url(settings):
+        settings = copy.copy(settings)
+        settings.transaction = "all"
+        project = open_project(settings, ("stamp", *revisions), log)
+        for target in revisions:
+            preflight.check_target_early(project, target)
+        doing: dict[str, Any] = {"down": False, "identity": identity, "watch": watch, "log": log}
+        doing |= {"learn_secret": learn_secret, "recorder": Recorder(), "backup": lambda session: None}
+        run = _Stamp(revisions, purge, settings, project, _destination(revisions), **doing)
+        with closing(run):
+            try:
+                run.execute()
+                run.check()
+            except BaseException as error:
+                reason = _reason(error, run, watch)
+                with suppress(Exception):
+                    run.look()
+                run.conclude(reason.outcome, reason.exit_code, str(reason))
+                raise reason from error
+            finally:
+                _summarize(report, run)
+            run.conclude("done", 0, None)
+    return report
+
+
+def _reason(error: BaseException, run: Run, watch: Watch) -> JobError:
+    if isinstance(error, Exception):
+        return watch.stopped or classify(error, run.project, None, run.in_project)
+    return watch.stopped or Interrupted()
+
+
+def _destination(revisions: tuple[str, ...]) -> str:
+    """What env.py is told, where it asks."""
+    return revisions[0] if len(revisions) == 1 else "heads"
+
+
+def _summarize(report: Report, run: Run) -> None:
+    report.source = tuple(dict.fromkeys(head for change in run.changes for head in change.before))
+    after = [change.before if change.after is None else change.after for change in run.changes]
+    report.target = tuple(dict.fromkeys(head for heads in after for head in heads))
+
+
+class _Stamp(Run):
+    """A run that locks as `migrate` does, and then only writes the version table."""
+
+    def __init__(self, targets: tuple[str, ...], purge: bool, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._targets, self._purge, self.command = targets, purge, "stamp"
+        self._before_ran = True  # MIGRATE_BEFORE is for what changes the schema
+
+    def _before(self, context: MigrationContext) -> None:
+        _, archive, heads = self._lock(context)
+        change = archive.change
+        unknown = [head for head in heads if not self.project.has(head)]
+        if unknown and not self._purge:
+            raise lacking(archive.history, change.table.label, unknown)
+        for target in self._targets:
+            preflight.check_target(self.project, target)
+        preflight.check_privileges(context, change.table)
+        context.purge = self._purge
+        change.expected = () if self._purge else change.before
+        if self._purge or self._steps(heads):
+            archive.begin(self.command, context, self._arguments)
+
+    def _steps(self, heads: tuple[str, ...]) -> list[StampStep]:
+        with project_errors():
+            return self.project.script._stamp_revs(self._targets, heads)
+
+    def revisions(self, heads: tuple[str, ...], context: MigrationContext) -> Iterator[Any]:
+        """Alembic's steps from these heads; none where the table holds what it should."""
+        if self._prepared is not context:  # env.py went around `context.run_migrations`
+            self.before(context, {})
+        return iter(self._steps(heads))
+
+    def check(self) -> None:
+        """Says what was done. Raises `VerificationFailed` (24) where the tables do not hold what they should."""
+        for change in self.changes:
+            if change.after != change.expected:
+                raise VerificationFailed(
+                    f"{change.table.label} should hold {_text(change.expected)} now, but holds {_text(change.after)}",
+                    hint="env.py must commit: let it call run_migrations inside `with context.begin_transaction():`",
+                )
+            self.log.info(
+                "revision.stamped",
+                table=change.table.label,
+                before=list(change.before),
+                after=list(change.after or ()),
+                message=f"{change.table.label} holds {_text(change.after)} now, no migration was run",
+            )
+
+
+def _text(heads: tuple[str, ...] | None) -> str:
+    return ", ".join(heads or ()) or "nothing"
+
+
+def as_sql(settings: Settings, log: Log, revisions: tuple[str, ...]) -> str:
+    """The SQL that would do it, by Alembic's offline mode; `FROM:TO` where the table holds FROM. Raises `JobError`."""
+    with exported_url(settings):
+        project = open_project(settings, ("stamp", "--sql", *revisions), log)
+        engines.map_plain_scheme()
+        import alembic.command
+
+        project.config.output_buffer = io.StringIO()
+        with looking(project, settings), application(project):
+            alembic.command.stamp(project.config, list(revisions), sql=True, tag=settings.tag)
+        return project.config.output_buffer.getvalue().rstrip("\n")
