@@ -317,6 +317,7 @@ def test_migrate_says_which_of_the_two_it_does(started: Desk) -> None:
     assert "generate" in started.done("migrate", "--help")
 
 
+@pytest.mark.thorough
 def test_options_mean_what_they_mean_to_alembic(desk: Desk) -> None:
     """Id, label, dependency, head with splice; as JSON, with the file as seen from here."""
     desk.done("revision", "-m", "first", "--rev-id", "one", "--branch-label", "shop")
@@ -348,6 +349,7 @@ def test_check_tells_what_differs(started: Desk) -> None:
     assert started.database.schema() == before and len(list(started.versions.glob("*.py"))) == 1
 
 
+@pytest.mark.thorough
 def test_its_own_schema_is_never_proposed_to_be_dropped(started: Desk) -> None:
     """Also where env.py looks at every schema; tables of other names are the project's business."""
     env = started.project / "migrations" / "env.py"
@@ -443,6 +445,7 @@ def test_half_written_files_never_stay(started: Desk) -> None:
     assert set(started.versions.glob("*.py")) == before
 
 
+@pytest.mark.thorough
 def test_errors_are_those_of_the_other_commands(started: Desk) -> None:
     """Nobody listens: 10; a wrong password or database: 21; no metadata: 22 with the way out; no secret is told."""
     for url, code in (("postgres://u:hidden-word@127.0.0.1:9/x", 10), (started.database.url + "_not_there", 21)):
@@ -486,6 +489,7 @@ def test_a_stamp_is_recorded_and_noticed(database: Database, tmp_path: Path) -> 
     assert count == 1, "a stamp that changed nothing is no run to remember"
 
 
+@pytest.mark.thorough
 def test_a_stamp_waits_for_the_run_lock(started: Desk) -> None:
     """While another runner works: 11, or 14 when it is told to end; the table stays as it was."""
     holder = started.database.connect()
@@ -504,6 +508,7 @@ def test_a_stamp_waits_for_the_run_lock(started: Desk) -> None:
     assert started.version() == []
 
 
+@pytest.mark.thorough
 def test_a_stamp_as_sql(started: Desk) -> None:
     """Only the SQL, on stdout; nothing is changed."""
     env = started.project / "migrations" / "env.py"
