@@ -83,6 +83,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "damage", [pytest.param(each, marks=pytest.mark.thorough) if number else each for number, each in enumerate(DAMAGE)]
 )

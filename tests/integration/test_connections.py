@@ -58,6 +58,7 @@ def test_libpq_variables_alone(database: Database, stock: Path) -> None:
     assert server.password not in result.out
 
 
+@pytest.mark.thorough
 def test_a_socket(database: Database, stock: Path) -> None:
     """A directory instead of a host."""
     server = database.server
@@ -84,6 +85,7 @@ def test_several_hosts_in_a_url_that_the_project_reads_itself(database: Database
     assert result.code == 22 and "?host=a:5432&host=b:5432" in result.finished["hint"], result.finished
 
 
+@pytest.mark.thorough
 def test_ipv6(tmp_path: Path, stock: Path) -> None:
     """An address in brackets."""
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Database, finish, run_job, start_job
+from tests.marks import thorough
 from tests.projectkit import add_revision, make_project, sql
 from tests.waiting import until
 
@@ -256,7 +257,7 @@ with create_engine(os.environ["DATABASE_URL"]).connect() as connection:
     assert result.finished["applied"] == []
 
 
-@pytest.mark.parametrize(("program", "code"), [("exit 1", 25), ('exec {real} --list "$@" | head -3', 25)])
+@pytest.mark.parametrize(("program", "code"), [("exit 1", 25), thorough('exec {real} --list "$@" | head -3', 25)])
 def test_25_a_backup_that_cannot_be_read_back(database: Database, tmp_path: Path, program: str, code: int) -> None:
     """pg_restore refuses the dump, or its list lacks tables: 25, nothing changed, no dump left behind."""
     project = make_project(tmp_path / "p", [TABLE])

@@ -145,6 +145,7 @@ def test_somebody_elses_ruin_is_left_alone(slow: Database, tmp_path: Path) -> No
     assert slow.query("SELECT indisvalid FROM pg_index WHERE indexrelid = 'late'::regclass") == [(False,)]
 
 
+@pytest.mark.thorough
 def test_a_revision_that_was_finished_is_executed_anew_after_a_rollback(slow: Database, tmp_path: Path) -> None:
     """What was recorded of its parts is void once it is done: up, down, up executes everything each time."""
     project = make_project(tmp_path, ["pass"])
@@ -271,6 +272,7 @@ def test_a_second_connection_commits_for_itself(slow: Database, tmp_path: Path) 
     assert slow.query("SELECT to_regclass('b') IS NOT NULL, count(*) FROM a WHERE n = 99") == [(True, 1)]
 
 
+@pytest.mark.thorough
 def test_what_a_savepoint_undid_was_not_done(slow: Database, tmp_path: Path) -> None:
     """A guarded attempt that failed is tried again by the next run."""
     attempt = """

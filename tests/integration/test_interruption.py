@@ -43,7 +43,7 @@ def our_locks(database: Database) -> int:
     return int(count)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.thorough)])
 def test_a_signal_cancels_the_statement_at_once(database: Database, tmp_path: Path, number: int) -> None:
     """SIGTERM in a long statement: exit 14 within a second, that revision undone, the one before kept, lock free."""
     project = make_project(tmp_path, [sql("CREATE TABLE a (id int)"), sql("CREATE TABLE b (id int)") + "\n" + SLEEP])
@@ -300,6 +300,7 @@ def test_twenty_at_once_apply_each_revision_once(new_database: Callable[[], Data
     assert [result.err for result in results] == [""] * 20
 
 
+@pytest.mark.thorough
 def test_an_exit_function_that_hangs(database: Database, tmp_path: Path) -> None:
     """Telemetry that flushes for ever: SIGTERM ends the process, with the outcome the run had."""
     body = "import atexit\natexit.register(lambda: (print('flushing'), time.sleep(60)))"
@@ -313,6 +314,7 @@ def test_an_exit_function_that_hangs(database: Database, tmp_path: Path) -> None
     assert (result.code, result.finished["outcome"]) == (0, "done")
 
 
+@pytest.mark.thorough
 def test_a_run_killed_while_the_next_one_loads(database: Database, tmp_path: Path) -> None:
     """The owner dies between the two locks of the next run: its backend is still ended before anything else."""
     env = "import os, time\nif os.environ.get('SECOND'):\n    print('loading')\n    time.sleep(2)\n" + ENV

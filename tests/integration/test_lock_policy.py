@@ -495,6 +495,7 @@ def test_anybodys_analyze_is_no_reason_to_give_up(slow: Database, tmp_path: Path
     assert finish(job).code == 0
 
 
+@pytest.mark.thorough
 def test_a_setting_made_before_the_migration_survives_polling(tables: Database, tmp_path: Path) -> None:
     """env.py's `SET search_path` in the migration's transaction is not lost to a poll that failed."""
     before = "    connection.exec_driver_sql('SET search_path TO tenant, public')\n"

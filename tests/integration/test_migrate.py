@@ -72,6 +72,7 @@ def test_ways_back(database: Database, project: Path, args: list[str], expected:
     assert result.finished["reverted"] == undone and result.finished["applied"] == []
 
 
+@pytest.mark.thorough
 def test_more_steps_back_than_there_are(database: Database, project: Path) -> None:
     """An error with a hint; nothing is undone."""
     run_job("migrate", cwd=project, url=database.url)
@@ -124,6 +125,7 @@ def test_hooks_run_only_when_something_is_pending(database: Database, project: P
     assert (tmp_path / "story").read_text() == "before\nafter\nbefore\n"
 
 
+@pytest.mark.thorough
 def test_base_tables_by_the_before_command(database: Database, tmp_path: Path) -> None:
     """Some projects need tables that something else makes first."""
     project = make_project(tmp_path, [sql("ALTER TABLE base ADD COLUMN x int")])
@@ -164,6 +166,7 @@ def test_backup_by_hand_and_off(database: Database, project: Path, tmp_path: Pat
     assert len(list((tmp_path / "with space 'and' quote").glob("*.dump"))) == 2
 
 
+@pytest.mark.thorough
 def test_rollback_takes_the_backup_too(database: Database, project: Path, tmp_path: Path) -> None:
     """Unless --no-backup."""
     run_job("migrate", cwd=project, url=database.url)

@@ -148,6 +148,7 @@ def test_consent_is_for_what_is_known(database: Database, newer: Path, older: Pa
     assert database.query("SELECT * FROM alembic_job.consents") == []
 
 
+@pytest.mark.thorough
 def test_dry_run_changes_nothing(database: Database, newer: Path, older: Path) -> None:
     """It tells SQL and figures, and needs neither backup nor consent."""
     run_job("migrate", cwd=newer, url=database.url)

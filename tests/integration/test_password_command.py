@@ -326,6 +326,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.thorough
 def test_a_program_that_is_not_there_is_20(login: Login, project: Path) -> None:
     """Said at once, with the setting's name; so is a file that cannot be executed."""
     (login.folder / "script").write_text("no program")
@@ -422,6 +423,7 @@ def test_what_it_says_on_stderr(login: Login, project: Path) -> None:
         assert is_proven(result) is proven and secretive(result)
 
 
+@pytest.mark.thorough
 def test_the_short_cut(login: Login, project: Path) -> None:
     """A run with nothing to do is decided with the command's password, and a rotated one changes nothing.
 

@@ -284,7 +284,7 @@ PSYCOPG = ENV.replace('os.environ["DATABASE_URL"]', 'os.environ["DATABASE_URL"].
 @pytest.mark.parametrize(
     "env",
     [
-        pytest.param("hard", id="hard-coded"),
+        pytest.param("hard", id="hard-coded", marks=pytest.mark.thorough),
         pytest.param(ASYNC, id="asyncpg", marks=pytest.mark.thorough),
         pytest.param(CREATOR, id="creator", marks=pytest.mark.thorough),
         pytest.param(PSYCOPG, id="psycopg", marks=pytest.mark.thorough),

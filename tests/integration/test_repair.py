@@ -75,6 +75,7 @@ def test_it_is_shown_then_recorded(migrated: Database, project: Path) -> None:
     assert repair(project, migrated).events("scripts.unchanged")[0]["tables"] == ["public.alembic_version"]
 
 
+@pytest.mark.thorough
 def test_those_that_are_named(migrated: Database, project: Path) -> None:
     """The others stay edited; a name that means nothing, several, or nothing applied, stops all of it."""
     add_revision(project, 3, sql("SELECT 1"))
@@ -103,6 +104,7 @@ def test_a_beginning_of_an_id(database: Database, tmp_path: Path) -> None:
     assert repair(project, database, "94eb", "--yes").finished["repaired"] == ["94eb20c7d1a6"]
 
 
+@pytest.mark.thorough
 def test_comments_are_renewed_without_a_word(migrated: Database, project: Path) -> None:
     """Only with --yes, too; then no run has to compare them any more."""
     edit(project, 1, '"""step 1"""', '"""Another text."""\n# a comment\n')
@@ -118,6 +120,7 @@ def test_comments_are_renewed_without_a_word(migrated: Database, project: Path) 
     assert migrated.query("SELECT count(*) FROM alembic_job.runs WHERE command = 'repair'") == [(0,)]
 
 
+@pytest.mark.thorough
 def test_one_at_a_time(migrated: Database, project: Path) -> None:
     """It waits for the lock on the version table, as a migration does: 11 when that takes too long."""
     edit(project, 1, "n text", "n varchar(9)")

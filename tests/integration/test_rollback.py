@@ -81,6 +81,7 @@ def test_what_cannot_be_told_is_not_done_unasked(database: Database, project: Pa
     assert allowed.code == 0 and database.query("SELECT to_regclass('b')") == [(None,)]
 
 
+@pytest.mark.thorough
 def test_rows_that_it_would_fail_on(database: Database, project: Path) -> None:
     """Said before anything is changed, and whatever was agreed to."""
     add_revision(project, 2, sql("ALTER TABLE a ALTER n DROP NOT NULL"), sql("ALTER TABLE a ALTER n SET NOT NULL"))

@@ -180,6 +180,7 @@ def test_timeouts_of_the_database(
     assert not result.events("lock.regained")
 
 
+@pytest.mark.thorough
 def test_the_roles_lock_timeout_without_our_lock_policy(
     database: Database, new_login: Callable[..., Login], tmp_path: Path
 ) -> None:
@@ -207,7 +208,7 @@ def test_timeouts_of_the_server(tmp_path: Path) -> None:
     ("driver", "connect_args"),
     [
         ("psycopg2", '{"options": "-c statement_timeout=300"}'),
-        ("asyncpg", '{"server_settings": {"statement_timeout": "300"}}'),
+        pytest.param("asyncpg", '{"server_settings": {"statement_timeout": "300"}}', marks=pytest.mark.thorough),
         pytest.param("psycopg", '{"options": "-c statement_timeout=300"}', marks=pytest.mark.thorough),
     ],
 )

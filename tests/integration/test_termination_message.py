@@ -176,6 +176,7 @@ def test_a_project_that_goes_elsewhere(database: Database, tmp_path: Path) -> No
     assert (project / "message").exists()
 
 
+@pytest.mark.thorough
 def test_a_place_that_cannot_be_written(database: Database, tmp_path: Path) -> None:
     """A folder, a missing folder, a pipe that nobody reads: the run ends as it would have; a debug event says it."""
     project = make_project(tmp_path / "p", [TABLE])

@@ -35,6 +35,7 @@ def test_something_is_pending(project: Path, database: Database) -> None:
     assert database.query("SELECT to_regclass('b') IS NULL") == [(True,)]
 
 
+@pytest.mark.thorough
 def test_an_invalid_index(project: Path, database: Database) -> None:
     """24 with the statement that clears it away, whoever left it; a constraint that is NOT VALID is a warning."""
     database.execute("ALTER TABLE a ADD CONSTRAINT small CHECK (id < 9) NOT VALID")

@@ -334,7 +334,7 @@ TRANSACTIONS = [
     Tree("owns_transaction", thorough=True),
     Tree("engine_begin", down=None, thorough=True),
     Tree("commits_itself", on=_OWN, applied=("t1", "t2", "t3"), thorough=True),
-    Tree("concurrently", applied=(*STOCK, "ca01", "ca02")),
+    Tree("concurrently", applied=(*STOCK, "ca01", "ca02"), thorough=True),
     Tree("autocommit_engine", down=None, thorough=True),
     Tree("serializable", down=None, thorough=True),
     Tree("own_lock", down=None, thorough=True),
@@ -362,7 +362,7 @@ OPERATIONS = [
 ]
 
 SEVERAL = [
-    Tree("tenants", on=(), applied=("tenant_1", "tenant_2"), setup=_TENANTS),
+    Tree("tenants", on=(), applied=("tenant_1", "tenant_2"), setup=_TENANTS, thorough=True),
     Tree("tenants_translated", on=(), applied=("tenant_1", "tenant_2"), down=None, thorough=True),
     Tree("multidb", on=(), applied=("m1", "m2"), url=None, databases=2),
     Tree(

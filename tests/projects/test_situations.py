@@ -30,6 +30,7 @@ def test_several_heads_are_an_error_that_says_how_to_mean_them(tmp_path: Path, n
     assert project.schema() == before
 
 
+@pytest.mark.thorough
 def test_branch_after_branch_by_label(tmp_path: Path, new_database: NewDatabase) -> None:
     """One label first, then the other: `label@head` brings what the branch depends on, and no more."""
     project = Project(BY_NAME["two_bases"], tmp_path / "p", new_database)
@@ -40,6 +41,7 @@ def test_branch_after_branch_by_label(tmp_path: Path, new_database: NewDatabase)
     assert succeeded(project, project.job("migrate", "--to", "heads")).finished["applied"] == []
 
 
+@pytest.mark.thorough
 def test_two_services_share_a_database(tmp_path: Path, new_database: NewDatabase) -> None:
     """Each service's version table is its own, though both have a revision 0001; neither hides the other's work."""
     database = new_database()
@@ -76,6 +78,7 @@ def test_arguments_may_follow_the_command(tmp_path: Path, new_database: NewDatab
     assert succeeded(project, project.job("migrate", *tree.options)).finished["applied"] == list(STOCK)
 
 
+@pytest.mark.thorough
 def test_run_as_a_module_beside_a_folder_alembic(tmp_path: Path, new_database: NewDatabase) -> None:
     """`python -m` puts the project's root first on sys.path, where a package alembic/ hides the library."""
     project = Project(BY_NAME["shadow"], tmp_path / "p", new_database)
@@ -97,7 +100,7 @@ def test_run_as_a_module_beside_a_folder_alembic(tmp_path: Path, new_database: N
                 ("sql_before", "project"),
             )
         ),
-        ("concurrently", "project"),
+        pytest.param("concurrently", "project", marks=pytest.mark.thorough),
     ],
 )
 def test_other_transactions(name: str, transaction: str, tmp_path: Path, new_database: NewDatabase) -> None:
@@ -110,6 +113,7 @@ def test_other_transactions(name: str, transaction: str, tmp_path: Path, new_dat
     assert_same(ours, bare)
 
 
+@pytest.mark.thorough
 def test_a_downgrade_that_raises(tmp_path: Path, new_database: NewDatabase) -> None:
     """Each way a downgrade can refuse ends in 23, with what stands in the database unchanged."""
     project = Project(BY_NAME["downgrade_raises"], tmp_path / "p", new_database)
@@ -149,6 +153,7 @@ def test_the_project_reads_a_url_that_sqlalchemy_cannot(tmp_path: Path, new_data
     assert project.tokens["PASSWORD"] not in result.out
 
 
+@pytest.mark.thorough
 def test_the_project_migrates_another_database(tmp_path: Path, new_database: NewDatabase) -> None:
     """DATABASE_URL names one database, a variable of the project's another: what counts is where env.py connects."""
     tree = replace(BY_NAME["own_variable"], url="@URL2@", databases=2)
@@ -164,10 +169,10 @@ def test_the_project_migrates_another_database(tmp_path: Path, new_database: New
 @pytest.mark.parametrize(
     "name",
     [
-        "flask_app",
+        "two_bases",
         *(
             pytest.param(name, marks=pytest.mark.thorough)
-            for name in ("version_table_computed", "two_bases", "flask_wsgi", "async_asyncpg")
+            for name in ("version_table_computed", "flask_app", "flask_wsgi", "async_asyncpg")
         ),
     ],
 )
