@@ -94,7 +94,9 @@ _LOOK = """
 WITH given AS (SELECT %s::int[] AS ours),
 here AS (SELECT oid FROM pg_database WHERE datname = current_database()),
 locks AS MATERIALIZED (SELECT * FROM pg_locks),
-activity AS MATERIALIZED (SELECT *, coalesce(leader_pid, pid) AS leader FROM pg_stat_activity),
+activity AS MATERIALIZED (
+    SELECT *, coalesce(leader_pid, pid) AS leader, clock_timestamp() AS asked FROM pg_stat_activity
+),
 """
 # `found` are rows of `locks`; a prepared transaction is known by its transactionid lock: its virtual transaction is
 # that of the session that prepared it, or -1/xid after a restart.
@@ -127,8 +129,8 @@ SELECT parties.pid, parties.gid, quote_literal(parties.gid), activity.backend_ty
         OR EXISTS (SELECT FROM pg_stat_progress_analyze WHERE pid = parties.pid),
     coalesce(activity.usename, prepared.owner), nullif(activity.application_name, ''),
     coalesce(host(activity.client_addr), CASE WHEN activity.client_port = -1 THEN 'local' END), activity.state,
-    extract(epoch FROM clock_timestamp() - coalesce(activity.xact_start, prepared.prepared))::float8,
-    extract(epoch FROM clock_timestamp() - activity.state_change)::float8,
+    extract(epoch FROM coalesce(activity.asked - activity.xact_start, clock_timestamp() - prepared.prepared))::float8,
+    extract(epoch FROM activity.asked - activity.state_change)::float8,
     activity.query, coalesce(parties.locks, '{{}}'), quote_ident(current_user), activity.backend_start::text
 FROM parties
 LEFT JOIN activity ON activity.pid = parties.pid
