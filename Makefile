@@ -29,10 +29,10 @@ demo: $(STAMP) ## the main job on an embedded PostgreSQL, real output
 	@$(BIN)/python demo.py
 
 test: $(STAMP) ## the tests on real embedded PostgreSQL servers (no Docker, no Kubernetes)
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not thorough and not venvs" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not thorough and not venvs" $(PYTEST_ARGS)
 
 test-projects: $(STAMP) ## mlflow, optuna, 1,000 revisions, oldest and newest libraries, further variations
-	$(BIN)/python -m pytest -n $(WORKERS) -m "thorough or venvs" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "thorough or venvs" $(PYTEST_ARGS)
 
 test-chaos: $(STAMP) ## 300 kills, lost connections, crashed servers, full disks: the whole chaos suite (about 12 minutes)
 	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
