@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import Database, run_job
 from tests.projectkit import ENV, make_project, sql
 
@@ -46,6 +48,7 @@ def test_going_around_the_environment(database: Database, tmp_path: Path) -> Non
     assert result.events("plan.made")
 
 
+@pytest.mark.thorough
 def test_a_migration_that_waits_for_itself(database: Database, tmp_path: Path) -> None:
     """CONCURRENTLY on a second connection waits for the first one's transaction: found out, ended, explained."""
     body = """
@@ -63,6 +66,7 @@ def test_a_migration_that_waits_for_itself(database: Database, tmp_path: Path) -
     assert database.query("SELECT to_regclass('a') IS NULL") == [(True,)]
 
 
+@pytest.mark.thorough
 def test_tenants_in_one_run(database: Database, tmp_path: Path) -> None:
     """env.py loops over schemas: one lock, one report and one backup for all, each version table looked after."""
     env = """

@@ -158,6 +158,7 @@ def test_the_rows_of_the_version_table(settled: Database, project: Path) -> None
     assert migrate(project, settled).finished["applied"] == ["r1"]
 
 
+@pytest.mark.thorough
 def test_another_database(settled: Database, project: Path, new_database: Callable[[], Database]) -> None:
     """A copy carries the record along, but not the identity; an empty database has none."""
     copy = Database(settled.server, f"{settled.name}_copy")
@@ -186,6 +187,7 @@ def test_a_live_runner_is_not_overlooked(settled: Database, project: Path) -> No
     assert is_proven(migrate(project, settled))
 
 
+@pytest.mark.thorough
 def test_off_means_no_schema_and_no_short_cut(database: Database, project: Path) -> None:
     """MIGRATE_HISTORY=off leaves the database alone."""
     for _ in range(2):
@@ -201,6 +203,7 @@ def test_another_schema_name(settled: Database, project: Path) -> None:
     assert is_proven(migrate(project, settled, **env))
 
 
+@pytest.mark.thorough
 def test_a_role_that_may_not_create_a_schema(database: Database, project: Path) -> None:
     """auto does without; required says what to grant."""
     database.execute("DROP ROLE IF EXISTS plain_runner")
@@ -293,6 +296,7 @@ def other_venv(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(site)
 
 
+@pytest.mark.thorough
 def test_a_packages_version(settled: Database, project: Path, other_venv: Path) -> None:
     """An upgraded package, whichever it is, means the slow path."""
     env = {"PYTHONPATH": str(other_venv)}
@@ -323,6 +327,7 @@ def test_settings_in_the_ini_of_another_section(database: Database, tmp_path: Pa
     assert not is_proven(migrate(project, database, "-n", "other"))
 
 
+@pytest.mark.thorough
 def test_a_revision_added_while_a_run_works_is_not_recorded_as_applied(database: Database, project: Path) -> None:
     """The scripts were read at the start; what came since belongs to the next run."""
     add_revision(project, 2, sql("SELECT pg_sleep(1)"))

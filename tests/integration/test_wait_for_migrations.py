@@ -169,6 +169,7 @@ def test_the_database_of_another_project(migrated: Database, project: Path, env:
     assert time.monotonic() - begun < 30
 
 
+@pytest.mark.thorough
 def test_beyond_for_a_role_that_may_not_read_the_history(migrated: Database, project: Path, reader: str) -> None:
     """It is let through with a warning that names the GRANT; with that one it is known."""
     older_image(project)
@@ -408,6 +409,7 @@ def reader(migrated: Database) -> Iterator[str]:
     migrated.execute("DROP OWNED BY reader; DROP ROLE reader")
 
 
+@pytest.mark.thorough
 def test_no_privilege_on_the_version_table(migrated: Database, project: Path, reader: str) -> None:
     """21, with the GRANT that is missing; and with that one grant it is ready."""
     env = {"MIGRATE_LOGIN_GRACE": "500ms"}
