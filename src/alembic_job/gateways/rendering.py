@@ -11,7 +11,6 @@ import json
 import os
 import select
 import signal
-import time
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from alembic.script import Script
 
 _PATIENCE = 10.0  # seconds in all for downgrades that wait for something
+_AT_WORK = 60.0  # seconds in all, beyond those, for a child that has work to do and may only lack a processor
 _OF_SERVER = ("server_version_info", "default_schema_name", "_backslash_escapes")
 _NICE = 10  # the migration goes first: it waits for this one only where it has caught up
 _LONGEST = 900  # seconds until the kernel ends a child whose parent is gone
@@ -76,7 +76,7 @@ class Renderer:
         self._found: dict[str, Looked] = {}
         self._given: set[str] = set()
         self._rest = b""
-        self._patience = _PATIENCE
+        self._patience, self._at_work = _PATIENCE, _AT_WORK
         self._pipe: int | None = None
         self._start()
 
@@ -113,10 +113,12 @@ class Renderer:
     def _receive(self) -> bool:
         """Takes what the child has sent, or sends within its patience. False if it has ended, or takes too long."""
         assert self._pipe is not None
-        begun = time.monotonic()
-        if not select.select([self._pipe], [], [], self._patience)[0]:
-            self._patience = max(0.1, self._patience - (time.monotonic() - begun))
-            return False
+        while not select.select([self._pipe], [], [], self._patience)[0]:
+            if self._at_work > 0 and _has_work(self._child):
+                self._at_work -= self._patience
+            elif not select.select([self._pipe], [], [], 0)[0]:  # nor has it sent that meanwhile
+                self._patience = 0.1  # it is used up: others that wait get a moment each
+                return False
         data = os.read(self._pipe, 1 << 20)
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
@@ -136,6 +138,15 @@ class Renderer:
             os.waitpid(self._child, 0)
         except (ProcessLookupError, ChildProcessError):
             pass
+
+
+def _has_work(process: int) -> bool:
+    """Whether it runs, or would if it were its turn, or reads a file. False where that cannot be told (no Linux)."""
+    try:
+        with FileIO(f"/proc/{process}/stat") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"R", b"D")
+    except (OSError, IndexError):
+        return False
 
 
 def _lost(revision: str) -> Looked:
