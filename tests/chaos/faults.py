@@ -328,7 +328,7 @@ def _pick_moment(attempt: Attempt, runners: list[Runner]) -> None:
     working = time.monotonic() + 30
     while not any(runner.seen("revision.applying") for runner in runners) and time.monotonic() < working:
         time.sleep(0.05)
-    time.sleep(attempt.random.random() * attempt.course.seconds / 2)
+    time.sleep(attempt.moment() / 2)
 
 
 def _expect_each_once(runners: list[Runner], killed: list[Runner]) -> None:

@@ -267,6 +267,7 @@ class Attempt:
     course: Course
     database: Database
     random: random.Random
+    sooner: float = 1.0  # less where earlier tries came after their runs' ends: the machine is faster than it was
     struck: bool = False
     runners: list[Runner] = field(default_factory=list)
     late: list[Late] = field(default_factory=list)
@@ -294,7 +295,7 @@ class Attempt:
 
     def moment(self) -> float:
         """Seconds after the start of a run, uniformly over an undisturbed one's."""
-        return self.random.random() * self.course.seconds
+        return self.random.random() * self.course.seconds * self.sooner
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
         """Asks the server; `{here}` in the statement is the name of the try's database, quoted."""

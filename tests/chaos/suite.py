@@ -91,7 +91,7 @@ def perform(stage: Stage, course: Course, case: Case, seed: int, *, patient: boo
         try:
             with (
                 FAULTS[case.fault].database(stage) as database,
-                closing(Attempt(stage, course, database, generator)) as attempt,
+                closing(Attempt(stage, course, database, generator, 0.7**again)) as attempt,
             ):
                 FAULTS[case.fault].act(attempt, case.number)
         except Missed as missed:
