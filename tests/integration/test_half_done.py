@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Database, Result, run_job, start_job
+from tests.integration.test_lock_policy import ASYNC_ENV
 from tests.projectkit import ENV, add_revision, make_project, sql
 from tests.waiting import until
 
@@ -20,6 +21,17 @@ with op.get_context().autocommit_block():
     op.execute({BUILD!r})
 op.execute("ALTER TABLE b ADD COLUMN y int")
 """
+
+
+DRIVERS = ("psycopg2", "psycopg", "asyncpg")
+
+
+def env_of(driver: str) -> str:
+    """An env.py with that driver."""
+    if driver == "asyncpg":
+        return ASYNC_ENV
+    scheme = f"postgresql+{driver}://"
+    return ENV.replace('os.environ["DATABASE_URL"]', f'os.environ["DATABASE_URL"].replace("postgresql://", "{scheme}")')
 
 
 @pytest.fixture
@@ -99,6 +111,36 @@ def test_killed_after_the_last_part_was_committed(slow: Database, tmp_path: Path
     assert result.code == 0, result.finished
     assert slow.query("SELECT to_regclass('b') IS NOT NULL, to_regclass('c') IS NOT NULL") == [(True, True)]
     assert not result.events("index.rebuilt") and is_valid(slow)
+
+
+ROWS = """
+with op.get_context().autocommit_block():
+    op.execute("INSERT INTO a VALUES (77)")
+    op.execute("UPDATE a SET n = n + 1000 WHERE n = 1")
+"""
+
+
+@pytest.mark.parametrize("driver", ["psycopg2", *(pytest.param(d, marks=pytest.mark.thorough) for d in DRIVERS[1:])])
+def test_rows_in_an_autocommit_block_are_changed_once(slow: Database, tmp_path: Path, driver: str) -> None:
+    """Killed in the instant after their commit, before anything else could be noted: the next run knows."""
+    project = make_project(tmp_path, ["pass"], env=env_of(driver))
+    assert run_job("migrate", cwd=project, url=slow.url).code == 0
+    slow.execute(
+        "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN new; END $$"
+    )
+    slow.execute("CREATE TRIGGER late BEFORE UPDATE ON alembic_job.unfinished FOR EACH ROW EXECUTE FUNCTION late()")
+    add_revision(project, 2, ROWS + "\nimport time; time.sleep(60)")
+    noting = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+    killed(slow, project, lambda: slow.query(f"SELECT 1 FROM a WHERE n = 1001 UNION ALL {noting}"))
+    slow.execute("DROP TRIGGER late ON alembic_job.unfinished")
+    add_revision(project, 2, ROWS)
+    result = run_job("migrate", cwd=project, url=slow.url)
+    assert result.code == 0, result.finished
+    assert [event["statement"] for event in result.events("statement.skipped")] == [
+        "INSERT INTO a VALUES (77)",
+        "UPDATE a SET n = n + 1000 WHERE n = 1",
+    ]
+    assert slow.query("SELECT n, count(*) FROM a WHERE n > 40 GROUP BY n ORDER BY n") == [(77, 1), (1001, 1)]
 
 
 def fails_in_the_middle(database: Database, folder: Path, **env: str) -> tuple[Path, Result]:
@@ -210,16 +252,10 @@ def test_a_partition_that_was_being_detached(slow: Database, tmp_path: Path) -> 
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("driver", ["psycopg2", "psycopg", "asyncpg"])
+@pytest.mark.parametrize("driver", DRIVERS)
 def test_with_every_driver(slow: Database, tmp_path: Path, driver: str) -> None:
     """The same kill, whichever driver the project has."""
-    from tests.integration.test_lock_policy import ASYNC_ENV
-
-    url = f"postgresql+{driver}://"
-    env = ASYNC_ENV if driver == "asyncpg" else ENV.replace(
-        'os.environ["DATABASE_URL"]', f'os.environ["DATABASE_URL"].replace("postgresql://", "{url}")'
-    )  # fmt: skip
-    project = make_project(tmp_path, ["pass", MIXED], env=env)
+    project = make_project(tmp_path, ["pass", MIXED], env=env_of(driver))
     killed(slow, project, lambda: building(slow))
     result = run_job("migrate", cwd=project, url=slow.url)
     assert result.code == 0, result.finished

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from io import FileIO
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from alembic_job.errors import JobError, MigrationFailed, ProjectError, TableLoc
 from alembic_job.gateways import postgres as pg
 from alembic_job.gateways import unfinished
 from alembic_job.gateways.unfinished import Part
-from alembic_job.gateways.work import Work, work_of
+from alembic_job.gateways.work import Work, in_transaction, work_of
 from alembic_job.logs.events import Log
 from alembic_job.model import VersionTable
 from alembic_job.pipeline.index_builds import IndexBuilds
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _COMMENT = re.compile(r"^[ \t]*#[ \t]*alembic-job:[ \t]*([\w-]+)[ \t]*=[ \t]*(\S+)[ \t]*$", re.MULTILINE)
 _PATIENT = re.compile(r"\b(CONCURRENTLY|VALIDATE|VACUUM)\b", re.IGNORECASE)
 _DETACH = re.compile(r"\bCONCURRENTLY\b(?=[\s;]*$)", re.IGNORECASE)
+_OF_ROWS = ("INSERT", "UPDATE", "DELETE", "MERGE", "WITH")
 _LONGEST_PAUSE = 1.0  # seconds before a revision is started again
 
 
@@ -256,6 +258,9 @@ class Guard:
             return True
         if part is not None and part.done:
             part = None
+        if work.autocommit and part is None and word in _OF_ROWS and ";" not in sql.rstrip().rstrip(";"):
+            self._execute_rows(work, sql, parameters, run, context)
+            return True
         if work.autocommit:
             self._execute_alone(work, sql, parameters, run, part, context)
             return True
@@ -312,6 +317,34 @@ class Guard:
             return work.transaction() if work.run(pg.IDENTITY)[0][0] == identity else None
 
         self._parts.committing(work, number)
+
+    def _execute_rows(self, work: Work, sql: str, parameters: Any, run: Callable[[], None], context: Any) -> None:
+        """Rows that are changed in autocommit mode: by a transaction whose number is noted, so that it is known later
+        whether it was committed. Repeated by mistake it would find no "already exists"."""
+        assert self._parts is not None and self._gate is not None
+        parts = self._parts
+
+        def together() -> None:
+            own = not in_transaction(work.dbapi)
+            if own:
+                work.run("BEGIN")
+            try:
+                run()
+                parts.executed(work, sql, parameters, context.cursor.rowcount)
+                self._committing(work)
+            except BaseException:
+                parts.rolled_back(work)
+                if own:
+                    with suppress(Exception):
+                        work.run("ROLLBACK")
+                raise
+            self._committed = True
+            if own:
+                work.run("COMMIT")
+                parts.confirm()
+
+        if not self._gate.execute(work, sql, together):
+            together()
 
     def _execute_alone(
         self, work: Work, sql: str, parameters: Any, run: Callable[[], None], doubtful: Part | None, context: Any
