@@ -45,6 +45,11 @@ def wants_json(flag: str | None) -> bool:
     return chosen == "json" or (chosen != "text" and not sys.stdout.isatty())
 
 
+def colours() -> bool:
+    """True if stdout is a terminal, and nobody asked for no colours (NO_COLOR)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
 def known_secrets() -> list[str]:
     """Secrets that stand in the environment, found before anything is parsed that could fail and say too much."""
     found = [os.environ[name] for name in _SECRET_VARIABLES if os.environ.get(name)]
@@ -149,6 +154,8 @@ class JobOutput:
             self.ended(report)
         if not self._finish.acquire(blocking=False):
             threading.Event().wait()  # another thread is ending the process
+        if children := sys.modules.get("alembic_job.gateways.children"):
+            children.end_all()
         fields = report.as_fields()
         self._write_termination_log(fields)
         write = self._last.info if report.exit_code == 0 else self._last.error

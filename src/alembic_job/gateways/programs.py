@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import IO, Self
 
 from alembic_job.dsn import Dsn
 from alembic_job.errors import SettingsError
+from alembic_job.gateways import children
 
 _PIECE = 1 << 20  # bytes
 _POURED = 10.0  # seconds that what feeds a program gets to notice that it failed
@@ -110,7 +110,7 @@ def run(
 
     `tick` is called every so many seconds as long as it runs. Raises what `feed` raises.
     """
-    process = subprocess.Popen(
+    process = children.start(
         argv,
         env=environment(dsn) if dsn else None,
         stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
@@ -118,7 +118,6 @@ def run(
         stderr=subprocess.PIPE,
         text=True,
         errors="backslashreplace",
-        start_new_session=True,
     )
     poured = _Poured(process, feed) if feed else None
     try:
@@ -132,7 +131,7 @@ def run(
         if poured:
             poured.join()
     except BaseException:
-        end(process)
+        children.end(process)
         raise
     return subprocess.CompletedProcess(argv, process.returncode, out, err)
 
@@ -178,13 +177,12 @@ class Flowing:
     def __init__(self, argv: list[str], dsn: Dsn | None = None, *, fed: bool = False) -> None:
         """If `fed`, it reads what `write` is given."""
         self._argv = argv
-        self._process = subprocess.Popen(
+        self._process = children.start(
             argv,
             env=environment(dsn) if dsn else None,
             stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            start_new_session=True,
             bufsize=0,
         )
         assert self._process.stdout is not None and self._process.stderr is not None
@@ -198,7 +196,7 @@ class Flowing:
 
     def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
-            end(self._process)
+            children.end(self._process)
         self._listener.join(timeout=5)
         for stream in (self._stdin, self._stdout, self._stderr):
             if stream is not None:
@@ -254,7 +252,7 @@ class Fed(Flowing):
 
     def __exit__(self, *error: object) -> None:
         if self._process.poll() is None:
-            end(self._process)
+            children.end(self._process)
         self._thread.join(timeout=5)
         super().__exit__(*error)
 
@@ -283,16 +281,3 @@ def _keep_last(stream: IO[bytes], kept: list[bytes]) -> None:
     while piece := stream.read(4096):
         kept.append(piece)
         del kept[:-_PIECES]
-
-
-def end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
-    """Asks a child process, started as leader of its own session, and its children to end, and makes them a moment
-    later."""
-    if process.poll() is not None:
-        return
-    os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(timeout=0.25)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()

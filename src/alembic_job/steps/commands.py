@@ -6,7 +6,7 @@ import subprocess
 import time
 
 from alembic_job.errors import MigrationFailed
-from alembic_job.gateways.programs import end
+from alembic_job.gateways import children
 from alembic_job.logs.events import Log
 
 
@@ -20,7 +20,7 @@ def run(name: str, argv: tuple[str, ...], log: Log) -> None:
     begun = time.monotonic()
     log.info("command.started", hook=name, argv=list(argv))
     try:
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True)
+        process = children.start(argv, stdin=subprocess.DEVNULL)
     except OSError as error:
         raise MigrationFailed(
             f"{variable} cannot be started: {argv[0]}: {error.strerror}",
@@ -29,7 +29,7 @@ def run(name: str, argv: tuple[str, ...], log: Log) -> None:
     try:
         code = process.wait()
     except BaseException:
-        end(process)
+        children.end(process)
         raise
     if code != 0:
         raise MigrationFailed(

@@ -1,0 +1,66 @@
+"""The programs that a run has started: none outlives it, however early or late a signal raises its exception."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+_MOMENT = 0.25  # seconds that a program has for ending by itself
+
+_starting: set[threading.Thread] = set()
+_started: set[subprocess.Popen[Any]] = set()
+
+
+def start(argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+    """`subprocess.Popen` as the leader of a session of its own. Raises `OSError`.
+
+    A thread does it: a signal's exception in the midst of Popen would leave a process that nobody knows of.
+    """
+    made: list[subprocess.Popen[Any]] = []
+    failed: list[BaseException] = []
+
+    def begin() -> None:
+        try:
+            process = subprocess.Popen(argv, start_new_session=True, **options)
+        except BaseException as error:
+            failed.append(error)
+        else:
+            _started.difference_update([other for other in _started if other.returncode is not None])
+            _started.add(process)
+            made.append(process)
+
+    thread = threading.Thread(target=begin, name="alembic-job-start", daemon=True)
+    _starting.add(thread)
+    thread.start()
+    thread.join()
+    _starting.discard(thread)
+    if failed:
+        raise failed[0]
+    return made[0]
+
+
+def end(process: subprocess.Popen[Any]) -> None:
+    """Asks a program that was started here, and those that it started, to end, and makes them a moment later."""
+    _started.discard(process)
+    if process.poll() is not None:
+        return
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=_MOMENT)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def end_all() -> None:
+    """Ends all that still run; for the end of the process."""
+    for thread in list(_starting):
+        thread.join(_MOMENT)
+    for process in list(_started):
+        end(process)
