@@ -55,8 +55,8 @@ class DatabaseUnreachable(JobError):
 
     exit_code = 10
     hint = (
-        "check that PostgreSQL runs and that DATABASE_URL names its host and port as seen from here; "
-        "MIGRATE_WAIT_TIMEOUT sets how long to wait"
+        "check that PostgreSQL runs and that DATABASE_URL names its host and port as seen from here "
+        "(`alembic-job doctor` looks at each step of the way); MIGRATE_WAIT_TIMEOUT sets how long to wait"
     )
 
 

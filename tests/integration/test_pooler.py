@@ -114,6 +114,19 @@ def paused(url: str) -> Iterator[None]:
 
 
 @pytest.mark.thorough
+def test_the_doctor_sees_it(database: Database, tmp_path: Path, bouncer: Bouncer) -> None:
+    """As a run would: 20 and the way around it, or all is well."""
+    project = make_project(tmp_path, [sql("CREATE TABLE a (id int)")])
+    with bouncer("transaction") as url:
+        examined = run_job("doctor", cwd=project, url=url)
+        assert examined.code == 20 and "-> set DATABASE_DIRECT_URL" in examined.out
+        around = run_job("doctor", cwd=project, url=url, env={"DATABASE_DIRECT_URL": database.url})
+        assert around.code == 0 and "none: this is the server itself" in around.out
+    with bouncer("session") as url:
+        assert "one in session mode" in run_job("doctor", cwd=project, url=url).out
+
+
+@pytest.mark.thorough
 def test_a_stall_after_the_login_does_not_hold_the_short_cut(
     database: Database, tmp_path: Path, bouncer: Bouncer
 ) -> None:

@@ -208,7 +208,8 @@ def _unreachable(dsn: Dsn, error: psycopg2.Error) -> JobError:
 
 
 UNREACHABLE_HINT = (
-    "check that PostgreSQL runs and that DATABASE_URL names its host and port as seen from here; "
+    "check that PostgreSQL runs and that DATABASE_URL names its host and port as seen from here "
+    "(`alembic-job doctor` looks at each step of the way); "
     "MIGRATE_MIGRATIONS_TIMEOUT sets how long to wait"
 )
 
