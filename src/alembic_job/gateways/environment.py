@@ -74,19 +74,34 @@ def visit(
 
     With a `target` env.py is told, where it asks, that it is an upgrade to there.
     """
+    return visit_with_arguments(project, tag, lambda context, _: each(context), target)
+
+
+def visit_with_arguments(
+    project: Project,
+    tag: str | None,
+    each: Callable[[MigrationContext, dict[str, Any]], Seen],
+    target: str | None = None,
+    *,
+    as_sql: bool = False,
+) -> list[Seen]:
+    """The same; `each` also gets the arguments that env.py has for the revisions' functions.
+
+    With a target and `as_sql` env.py is told that it is offline, as with `alembic upgrade --sql`.
+    """
     from alembic.operations import Operations
     from alembic.runtime.environment import EnvironmentContext
 
     found: list[Seen] = []
     options: dict[str, Any] = {"tag": tag, "dont_mutate": True}
     if target is not None:
-        options |= {"destination_rev": target, "as_sql": False}
+        options |= {"destination_rev": target, "as_sql": as_sql}
     environment = EnvironmentContext(project.config, project.script, fn=lambda *_: [], **options)
 
-    def run(**_: Any) -> None:
+    def run(**arguments: Any) -> None:
         context = environment.get_context()
         with Operations.context(context):  # some revisions use `op` while they are imported
-            found.append(each(context))
+            found.append(each(context, arguments))
 
     _load(project, environment, run_migrations=run)
     return found

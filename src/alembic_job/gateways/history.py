@@ -151,6 +151,14 @@ class History:
         rows = self._read(statement, "steps", self._label, revision)
         return [sql for sql, _ in json.loads(rows[0][0])] if rows else []
 
+    def seconds(self) -> dict[str, float]:
+        """How long each revision took when it was applied last, without its waiting for locks."""
+        statement = (
+            "SELECT DISTINCT ON (revision) revision, greatest(seconds - lock_seconds, 0) FROM {}"
+            " WHERE version_table = %s AND NOT down ORDER BY revision, finished_at DESC"
+        )
+        return {revision: float(seconds) for revision, seconds in self._read(statement, "steps", self._label)}
+
     def consents(self) -> set[str]:
         """The revisions whose rollback may lose data, as was said beforehand."""
         rows = self._read("SELECT revision FROM {} WHERE version_table = %s", "consents", self._label)
@@ -168,10 +176,14 @@ class History:
         return [{**dict(zip(_APPLIED, row, strict=True)), "statements": json.loads(row[5])} for row in rows]
 
     def stamps(self) -> list[dict[str, Any]]:
-        """The runs that set the version table and executed nothing, the oldest first: from which heads to which."""
+        """The runs that did something else than revisions, the oldest first: from which heads to which.
+
+        What a reset has applied came after it: its time is that of its beginning.
+        """
         statement = (
-            "SELECT finished_at, NULL, command, heads_before, heads_after, run_id, job_version, image, host, login"
-            " FROM {} WHERE version_table = %s AND command = 'stamp' AND outcome = 'done' ORDER BY finished_at"
+            "SELECT CASE command WHEN 'reset' THEN started_at ELSE finished_at END, NULL, command, heads_before,"
+            " heads_after, run_id, job_version, image, host, login FROM {} WHERE version_table = %s"
+            " AND command IN ('stamp', 'reset', 'seed') AND outcome = 'done' ORDER BY 1"
         )
         rows = self._read(statement, "runs", self._label)
         return [dict(zip(_STAMPED, row, strict=True)) for row in rows]

@@ -1,4 +1,4 @@
-"""`plan`: what is pending, by version table. Nothing here changes anything or takes a lock."""
+"""`plan`: what is pending, by version table, and what it would do. Nothing is changed, and nobody waits for it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from alembic_job.errors import JobError
 from alembic_job.gateways import engines, hygiene
 from alembic_job.gateways.complaints import project_errors
-from alembic_job.gateways.environment import visit
+from alembic_job.gateways.environment import visit_with_arguments
 from alembic_job.gateways.onlooker import only_looking
 from alembic_job.gateways.project import Project, open_project
 from alembic_job.logs.events import Log
 from alembic_job.pipeline import exported_url
 from alembic_job.pipeline.failure import classify
+from alembic_job.rules.plan import Plan, PlannedTable
+from alembic_job.rules.plan_estimates import RATES
 from alembic_job.settings import Settings
 from alembic_job.steps import preflight
 
@@ -24,16 +26,28 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
 
 
-def plan(settings: Settings, log: Log) -> dict[str, Any]:
-    """What `migrate` would apply: `tables`, each with its pending revisions in order, and how many there are in all."""
+def plan(settings: Settings, log: Log, *, bookkeeping: bool = False) -> Plan:
+    """What `migrate` would apply, and what that would do. With `bookkeeping` also the SQL for the version tables."""
     target = settings.to or "head"
+    tables: list[PlannedTable] = []
+    notes: list[str] = []
     with exported_url(settings):
         project = open_project(settings, ("upgrade", target), log)
         engines.map_plain_scheme()
         here = Path.cwd()
+
+        def each(context: MigrationContext, arguments: dict[str, Any]) -> None:
+            found, mine = _table(project, settings, context, arguments, here, bookkeeping)
+            tables.append(found)
+            notes.extend(note for note in mine if note not in notes)
+
         with looking(project, settings):
-            tables = visit(project, settings.tag, lambda context: _table(project, target, context, here), target)
-    return {"tables": tables, "pending": sum(len(table["pending"]) for table in tables)}
+            try:
+                visit_with_arguments(project, settings.tag, each, target)
+            except SystemExit as end:  # some env.py end like a program
+                if end.code:
+                    raise
+    return Plan(tuple(tables), (RATES, *notes) if any(table.pending for table in tables) else tuple(notes))
 
 
 @contextmanager
@@ -49,14 +63,39 @@ def looking(project: Project, settings: Settings) -> Iterator[None]:
         raise classify(error, project, None) from error
 
 
-def _table(project: Project, target: str, context: MigrationContext, here: Path) -> dict[str, Any]:
+def _table(
+    project: Project,
+    settings: Settings,
+    context: MigrationContext,
+    arguments: dict[str, Any],
+    here: Path,
+    bookkeeping: bool,
+) -> tuple[PlannedTable, list[str]]:
+    """And notes on the whole plan."""
     table = preflight.version_table(context)
     with preflight.kept_transaction(context):
         heads = tuple(sorted(context.get_current_heads()))
-    unknown = [head for head in heads if not project.has(head)]
-    revisions = [] if unknown else steps_to(project, target, heads)
-    pending = [described(step.revision, here) for step in revisions]
-    return {"version_table": table.label, "current": list(heads), "pending": pending, "unknown": unknown}
+    unknown = tuple(head for head in heads if not project.has(head))
+    steps = [] if unknown else steps_to(project, settings.to or "head", heads)
+    found = PlannedTable(table.label, heads, (), unknown, _transaction(context, settings))
+    if not steps:
+        return found, []
+    from alembic_job.pipeline.plan_revisions import Planner, version_table_made
+
+    planner = Planner(context, arguments, table, settings)
+    names = [described(step.revision, here) for step in steps]
+    found = found._replace(pending=planner.planned(steps, names, bookkeeping=bookkeeping))
+    if bookkeeping and not table.exists:
+        found = found._replace(bookkeeping=version_table_made(context))
+    return found, planner.notes
+
+
+def _transaction(context: MigrationContext, settings: Settings) -> str:
+    if not context.impl.transactional_ddl:
+        return "none"
+    if settings.transaction != "project":
+        return settings.transaction
+    return "per-revision" if context._transaction_per_migration else "all"
 
 
 def steps_to(project: Project, target: str, heads: tuple[str, ...]) -> list[Any]:
@@ -72,14 +111,8 @@ def described(script: Any, here: Path) -> dict[str, Any]:
     return {"revision": script.revision, "message": script.doc, "file": os.path.relpath(script.path, here)}
 
 
-def as_text(found: dict[str, Any]) -> str:
-    """The same for people."""
-    lines = [line for table in found["tables"] for line in table_lines(table)]
-    return "\n".join(lines) or "env.py came to no version table"
-
-
 def table_lines(table: dict[str, Any]) -> list[str]:
-    """One version table, for people."""
+    """One version table and what is pending, for people."""
     lines = [f"table     {table['version_table']}", f"current   {', '.join(table['current']) or '(nothing applied)'}"]
     if table["unknown"]:
         return [*lines, f"unknown   {', '.join(table['unknown'])}: these scripts lack it (a newer image?)"]
