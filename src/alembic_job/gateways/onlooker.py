@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from alembic_job.gateways.seal import Sealed
+
 _CHANGES = re.compile(
     r"(^|;)\s*(--[^\n]*\n\s*|/\*.*?\*/\s*)*"
     r"(CREATE|ALTER|DROP|COMMENT|GRANT|REVOKE|INSERT|UPDATE|DELETE|MERGE|TRUNCATE|LOCK|CALL|DO|REFRESH|REINDEX)\b",
@@ -46,3 +48,19 @@ def only_looking() -> Iterator[None]:
     finally:
         event.remove(Engine, "begin", begin)
         event.remove(Engine, "before_cursor_execute", before_cursor_execute)
+
+
+@contextmanager
+def nobody_reached() -> Iterator[None]:
+    """While it is open, no SQLAlchemy engine connects: it raises `Sealed`."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def refuse(*_: Any) -> None:
+        raise Sealed("it connects to a database")
+
+    event.listen(Engine, "do_connect", refuse)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "do_connect", refuse)
