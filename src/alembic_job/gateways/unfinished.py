@@ -196,6 +196,13 @@ def finish(connection: Connection, schema: str, key: Key, xid: str) -> None:
     query(connection, sql.SQL(statement).format(_name(schema)).as_string(connection), xid, *key)
 
 
+def clear(connection: Connection, schema: str, identity: str, label: str) -> None:
+    """What was begun on this version table is gone, with all else that its revisions had made."""
+    if exists(connection, schema):
+        statement = sql.SQL("DELETE FROM {} WHERE identity = %s AND version_table = %s").format(_name(schema))
+        query(connection, statement.as_string(connection), identity, label)
+
+
 def built_by_us(connection: Connection, schema: str, identity: str, index: str) -> bool:
     """True if a run of ours began to build this index (qualified and quoted) CONCURRENTLY, and did not finish."""
     if not exists(connection, schema):

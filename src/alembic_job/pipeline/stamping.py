@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from alembic_job.errors import Interrupted, JobError, VerificationFailed
+from alembic_job.errors import VerificationFailed
 from alembic_job.gateways import engines
 from alembic_job.gateways.complaints import project_errors
 from alembic_job.gateways.environment import application
@@ -19,7 +18,8 @@ from alembic_job.logs.events import Log
 from alembic_job.model import Report
 from alembic_job.pipeline import exported_url
 from alembic_job.pipeline.change import Run
-from alembic_job.pipeline.failure import classify, concluded
+from alembic_job.pipeline.failure import concluded
+from alembic_job.pipeline.held import Held
 from alembic_job.pipeline.lacking import lacking
 from alembic_job.pipeline.planning import looking
 from alembic_job.settings import Settings
@@ -55,26 +55,11 @@ def stamp(
         doing: dict[str, Any] = {"down": False, "identity": identity, "watch": watch, "log": log}
         doing |= {"learn_secret": learn_secret, "recorder": Recorder(), "backup": lambda session: None}
         run = _Stamp(revisions, purge, settings, project, _destination(revisions), **doing)
-        with closing(run):
-            try:
-                run.execute()
-                run.check()
-            except BaseException as error:
-                reason = _reason(error, run, watch)
-                with suppress(Exception):
-                    run.look()
-                run.conclude(reason.outcome, reason.exit_code, str(reason))
-                raise reason from error
-            finally:
-                _summarize(report, run)
-            run.conclude("done", 0, None)
+        try:
+            run.carry_out()
+        finally:
+            _summarize(report, run)
     return report
-
-
-def _reason(error: BaseException, run: Run, watch: Watch) -> JobError:
-    if isinstance(error, Exception):
-        return watch.stopped or classify(error, run.project, None, run.in_project)
-    return watch.stopped or Interrupted()
 
 
 def _destination(revisions: tuple[str, ...]) -> str:
@@ -88,13 +73,12 @@ def _summarize(report: Report, run: Run) -> None:
     report.target = tuple(dict.fromkeys(head for heads in after for head in heads))
 
 
-class _Stamp(Run):
-    """A run that locks as `migrate` does, and then only writes the version table."""
+class _Stamp(Held):
+    """A run that only writes the version table."""
 
     def __init__(self, targets: tuple[str, ...], purge: bool, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._targets, self._purge, self.command = targets, purge, "stamp"
-        self._before_ran = True  # MIGRATE_BEFORE is for what changes the schema
+        super().__init__("stamp", *args, **kwargs)
+        self._targets, self._purge = targets, purge
 
     def _before(self, context: MigrationContext) -> None:
         _, archive, heads = self._lock(context)
@@ -111,14 +95,9 @@ class _Stamp(Run):
             archive.begin(self.command, context, self._arguments)
 
     def _steps(self, heads: tuple[str, ...]) -> list[StampStep]:
+        """Alembic's; none where the table holds what it should."""
         with project_errors():
             return self.project.script._stamp_revs(self._targets, heads)
-
-    def revisions(self, heads: tuple[str, ...], context: MigrationContext) -> Iterator[Any]:
-        """Alembic's steps from these heads; none where the table holds what it should."""
-        if self._prepared is not context:  # env.py went around `context.run_migrations`
-            self.before(context, {})
-        return iter(self._steps(heads))
 
     def check(self) -> None:
         """Says what was done. Raises `VerificationFailed` (24) where the tables do not hold what they should."""
