@@ -12,8 +12,8 @@ import os
 import shlex
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
@@ -134,6 +134,26 @@ class Redirect:
             raise self.refuse(f"a connection of env.py's leads to another database ({identity})")
 
 
+class Anywhere(Redirect):
+    """Leads to a scratch database that is no copy: the one place that is connected to, whatever it is, is not asked."""
+
+    def __init__(self, scratch: Scratch) -> None:
+        super().__init__("", [], scratch, lambda dsn: dsn, ())
+        self._first: tuple[str, str, str] | None = None
+
+    def lead(self, given: Mapping[str, str]) -> dict[str, str]:
+        """As `Redirect.lead`. Raises `Refused` (26) for a second place."""
+        place = _completed(given)
+        with self._mutex:
+            self._first = self._first or place.place
+        if place.place != self._first:
+            raise self.refuse(f"env.py connects to {place.redacted()} as well as to another database")
+        return super().lead(given)
+
+    def _look(self, wanted: Dsn) -> None:
+        """Nothing is asked there."""
+
+
 class Finder:
     """In place of a `Redirect`: notes the first place that env.py would connect to, and ends env.py there."""
 
@@ -163,6 +183,19 @@ class _unled:
 
     def __exit__(self, *_: object) -> None:
         _ours.unled = False
+
+
+_own_programs: set[str] = set()
+
+
+@contextmanager
+def own_program(path: str) -> Iterator[None]:
+    """Inside, any thread may start this program: for what is our own, while no code of the project's runs."""
+    _own_programs.add(path)
+    try:
+        yield
+    finally:
+        _own_programs.discard(path)
 
 
 def prepare() -> None:
@@ -322,7 +355,7 @@ def _audit(redirect: Redirect | Finder, event: str, arguments: tuple[Any, ...]) 
     path, argv = arguments[event == "os.spawn" :][:2] if event != "os.system" else ("sh", ["sh", "-c", arguments[0]])
     words = [os.fsdecode(word) for word in (path, *argv[1:])]
     name = PurePath(_program(words)).name
-    if tuple(words) != redirect.command and name not in _HARMLESS:
+    if tuple(words) != redirect.command and name not in _HARMLESS and words[0] not in _own_programs:
         raise redirect.refuse(f"the project starts {name}, which a rehearsal cannot lead", _BY_HAND)
 
 
@@ -356,4 +389,4 @@ def _unambiguous(led: dict[str, str]) -> dict[str, str]:
     return {"hostaddr": "", **led}
 
 
-__all__ = ["Finder", "Found", "JobError", "Redirect", "Scratch", "install"]
+__all__ = ["Anywhere", "Finder", "Found", "JobError", "Redirect", "Scratch", "install", "own_program"]

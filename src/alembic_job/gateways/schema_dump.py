@@ -10,13 +10,16 @@ from alembic_job.gateways import postgres, programs
 from alembic_job.gateways.programs import Programs
 
 
-def schema_of(found: Programs, dsn: Dsn, own_schema: str, without: Sequence[tuple[str, str]] = ()) -> str:
-    """The schema as SQL, without the job's own one and these tables (schema, name).
+def schema_of(
+    found: Programs, dsn: Dsn, own_schema: str, without: Sequence[tuple[str, str]] = (), options: Sequence[str] = ()
+) -> str:
+    """The schema as SQL, without the job's own one and these tables (schema, name); `options` are pg_dump's.
 
     Raises `DatabaseUnreachable` (10) with what pg_dump says.
     """
     argv = [found.path("pg_dump"), "--no-password", "--schema-only", f"--exclude-schema={_exactly(own_schema)}"]
     argv += [f"--exclude-table={_exactly(schema)}.{_exactly(name)}" for schema, name in without]
+    argv += options
     done = programs.run(argv, postgres.with_password(dsn))
     if done.returncode != 0:
         raise DatabaseUnreachable(f"pg_dump cannot read the schema: {' '.join(done.stderr.split())[-2000:]}")

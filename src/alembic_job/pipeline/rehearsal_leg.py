@@ -116,9 +116,9 @@ def walk(settings: Settings, log: Log, redirect: Redirect, way: Way) -> Leg:
     """Loads env.py, which goes this way in the scratch database. What it raises is in the leg's `error`."""
     secrets: dict[str, None] = {}
     hear(log, secrets.setdefault)
-    _end_with_parent()
+    end_with_parent()
     redirected.install(redirect)
-    _settling(settings)
+    settling(settings)
     leg = _Walk(settings, way, log)
     error: JobError | None = None
     with Meter(redirect.scratch.dsn) as meter:
@@ -133,7 +133,7 @@ def walk(settings: Settings, log: Log, redirect: Redirect, way: Way) -> Leg:
     return Leg(tuple(leg.tables), statements, meter.seconds, tuple(leg.done), error, tuple(secrets))
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Ends this process soon after the one that forked it was killed: nobody would drop the scratch database then."""
     parent = os.getppid()
 
@@ -145,7 +145,7 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, name="alembic-job-parent", daemon=True).start()
 
 
-def _settling(settings: Settings) -> None:
+def settling(settings: Settings) -> None:
     """Connections get the role and the search_path that they have in a run, and no timeout."""
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
@@ -225,7 +225,7 @@ class _Walk:
         self.tables.append(Table(table.schema, table.name, table.exists, heads, revisions))
         for script in scripts if self._way.kind != "look" else ():
             self._current = script.revision
-            step = _step(project, script, self._way.kind)
+            step = step_of(project, script, self._way.kind)
             step.migration_fn = partial(self._measured, script.revision, step.migration_fn)
             yield step
             self._current = None
@@ -240,7 +240,7 @@ def _scripts(project: Project, revisions: tuple[str, ...]) -> list[Any]:
         return [project.script.get_revision(revision) for revision in revisions]
 
 
-def _step(project: Project, script: Any, kind: str) -> Any:
+def step_of(project: Project, script: Any, kind: str) -> Any:
     """Alembic's step up or down over just this revision, whatever the graph looks like."""
     from alembic.runtime.migration import MigrationStep
 
@@ -248,4 +248,4 @@ def _step(project: Project, script: Any, kind: str) -> Any:
     return make(project.script.revision_map, script)
 
 
-__all__ = ["Leg", "Table", "Way", "heads", "prepare", "walk", "ways"]
+__all__ = ["Leg", "Table", "Way", "end_with_parent", "heads", "prepare", "settling", "step_of", "walk", "ways"]

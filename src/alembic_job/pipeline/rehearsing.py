@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from alembic_job.dsn import Dsn
-from alembic_job.errors import DeadlineExceeded, Defect, Interrupted, JobError, Refused
+from alembic_job.errors import JobError, Refused
 from alembic_job.gateways import (
     backups,
     database_properties,
@@ -28,27 +28,22 @@ from alembic_job.gateways import (
     programs,
     scratch,
 )
-from alembic_job.gateways.apart import Killed, TookTooLong, apart
 from alembic_job.gateways.archives import Archive
 from alembic_job.gateways.backups import Manifest
 from alembic_job.gateways.folders import FolderStore
 from alembic_job.gateways.postgres import query
 from alembic_job.gateways.redirected import Redirect, Scratch
 from alembic_job.gateways.schema_dump import schema_of
-from alembic_job.identity import Identity
 from alembic_job.logs.events import Log
 from alembic_job.pipeline import rehearsal_leg
 from alembic_job.pipeline.backups import choose
-from alembic_job.pipeline.failure import classify
 from alembic_job.pipeline.rehearsal_leg import Leg, Way
 from alembic_job.pipeline.rehearsal_report import Rehearsal, Ways, nothing_pending, report_of
+from alembic_job.pipeline.scratch_work import ScratchWork, Server, reworded
 from alembic_job.rules.schema_text import compare
 from alembic_job.settings import EMBEDDED, Settings
 from alembic_job.steps.pooler import check_pooler
 from alembic_job.watch import Watch
-
-_LONGEST = 14 * 86_400.0  # seconds for one way, where no deadline is shorter
-_NAME = "alembic-job rehearsal"
 
 
 def rehearse(settings: Settings, log: Log, learn_secret: Callable[[str], None]) -> Rehearsal:
@@ -59,32 +54,10 @@ def rehearse(settings: Settings, log: Log, learn_secret: Callable[[str], None]) 
     """
     with Watch(settings.deadline) as watch:
         try:
-            return _Rehearsal(settings, log, watch, learn_secret).run()
+            return Rehearsing(settings, log, watch, learn_secret).run()
         except BaseException as error:
             watch.settle()
-            raise _reworded(watch.stopped or error) from error
-
-
-def _reworded(reason: BaseException) -> BaseException:
-    """What the server said on one of our own connections, and what ended a rehearsal, in its own words."""
-    if isinstance(reason, psycopg2.Error):
-        return classify(reason, None, None, in_project=False)
-    if isinstance(reason, Interrupted | DeadlineExceeded):
-        return type(reason)(str(reason), hint="nothing but the scratch database was changed, which is gone")
-    return reason
-
-
-class _Server(NamedTuple):
-    """Where the scratch database is made: a login and a connection beside it, and what to call it.
-
-    `own`: it is the database's own server. `passwords`: see `Scratch`; there are some where it is an embedded one.
-    """
-
-    dsn: Dsn
-    words: str
-    beside: Connection
-    own: bool = False
-    passwords: dict[str, str] | None = None
+            raise reworded(watch.stopped or error) from error
 
 
 class _Copy(NamedTuple):
@@ -95,15 +68,8 @@ class _Copy(NamedTuple):
     programs: programs.Programs
 
 
-class _Rehearsal:
+class Rehearsing(ScratchWork):
     """One rehearsal: what its steps share."""
-
-    def __init__(self, settings: Settings, log: Log, watch: Watch, learn_secret: Callable[[str], None]) -> None:
-        self._settings, self._log, self._watch, self._learn_secret = settings, log, watch, learn_secret
-        self._identity = Identity()
-        self._name = scratch.name_of(self._identity.run_id)
-        self._cancelled: list[Connection] = []
-        watch.cancel = self._cancel
 
     def run(self) -> Rehearsal:
         """The sentence: find the database, copy it, go up, down and up again, compare."""
@@ -137,56 +103,30 @@ class _Rehearsal:
         rows = scratch.version_rows(original)
         return len(rows) == 1 and rows[0] == self._apart(partial(rehearsal_leg.heads, self._settings, self._log))
 
-    def _connected(self, dsn: Dsn) -> Connection:
-        """A connection of our own, which a signal interrupts. Raises `JobError`."""
-        try:
-            connection = postgres.connect(dsn, _NAME)
-        except psycopg2.OperationalError as error:
-            problem = postgres.connect_error(error)
-            raise problem.kind(f"{dsn.redacted()}: {problem.message}", hint=problem.hint) from error
-        self._cancelled.append(connection)
-        return connection
-
-    def _cancel(self, _terminate: bool) -> None:
-        for connection in self._cancelled:
-            if not connection.closed:
-                connection.cancel()
-
-    def _settle(self) -> None:
-        """What follows tidies up: nothing interrupts it."""
-        self._watch.settle()
-        self._cancelled.clear()
-
     @contextmanager
-    def _server(self, original: Connection, source: Dsn, folder: Path) -> Iterator[_Server]:
+    def _server(self, original: Connection, source: Dsn, folder: Path) -> Iterator[Server]:
         """The server for the scratch database, as MIGRATE_REHEARSAL_URL says, without what killed rehearsals left."""
         with ExitStack() as stack:
             if self._settings.rehearsal_url == EMBEDDED:
                 server = self._embedded(original, folder, stack)
             elif (dsn := self._settings.rehearsal) is not None:
-                self._learn_secret(dsn.password)
-                words = dsn.redacted().partition("://")[2].rpartition("/")[0].rpartition("@")[2]
-                server = _Server(dsn, words, stack.enter_context(closing(self._connected(dsn))))
+                server = self._other_server(dsn, stack)
             else:
                 login = scratch.dsn_of(original, source, original.info.dbname)
-                beside = stack.enter_context(closing(databases.beside(login, original.info.dbname, _NAME)))
+                beside = stack.enter_context(closing(databases.beside(login, original.info.dbname, self.name)))
                 self._cancelled.append(beside)
-                server = _Server(login, "the same server", beside, own=True)
+                server = Server(login, "the same server", beside, own=True)
             scratch.check_may(server.beside, server.words)
             scratch.clear_abandoned(server.beside, self._log)
             yield server
 
-    def _embedded(self, original: Connection, folder: Path, stack: ExitStack) -> _Server:
-        made = stack.enter_context(scratch.embedded_server(original.server_version // 10_000, folder))
-        self._learn_secret(made.password)
-        login = {"host": "127.0.0.1", "port": str(made.port), "user": "postgres", "password": made.password}
-        dsn = Dsn(login | {"dbname": "postgres"})
-        beside = stack.enter_context(closing(self._connected(dsn)))
-        passwords = scratch.copy_roles(original, beside)
+    def _embedded(self, original: Connection, folder: Path, stack: ExitStack) -> Server:
+        made = self._embedded_server(original.server_version // 10_000, folder, stack)
+        passwords = scratch.copy_roles(original, made.beside)
         for password in passwords.values():
             self._learn_secret(password)
-        dsn = Dsn(dsn.parameters | {"password": passwords.get("postgres", made.password)})
-        return _Server(dsn, f"an embedded server of PostgreSQL {made.major}", beside, passwords=passwords)
+        password = passwords.get("postgres", made.dsn.password)
+        return made._replace(dsn=Dsn(made.dsn.parameters | {"password": password}), passwords=passwords)
 
     # The copy.
 
@@ -222,23 +162,15 @@ class _Rehearsal:
         return archive
 
     @contextmanager
-    def _copied(self, original: Connection, source: Dsn, server: _Server, archive: Archive) -> Iterator[_Copy]:
+    def _copied(self, original: Connection, source: Dsn, server: Server, archive: Archive) -> Iterator[_Copy]:
         """The scratch database with the archive in it; dropped in the end."""
-        beside = server.beside
         locale = {} if server.passwords is not None else archive.manifest.locale
-        place = scratch.dsn_of(beside, server.dsn, self._name)
-        again = partial(postgres.connect, databases.at(place, beside.info.dbname), _NAME)
-        with scratch.database(beside, self._name, locale, again, self._settle, self._log):
+        with self._database(server, locale) as place:
             self._fill(original, place, server, archive)
-            with closing(self._connected(place)) as inside:
-                to = Scratch(place, postgres.identity(inside), server.own, server.passwords or {})
-            known = [each for each in (source, self._settings.database, self._settings.direct) if each is not None]
-            command = self._settings.password_command or ()
-            redirect = Redirect(postgres.identity(original), known, to, self._settings.login, command)
-            found = programs.find_programs(self._settings.pg_bindir, beside.server_version // 10_000)
-            yield _Copy(redirect, place, found)
+            redirect = self._redirect(original, source, server, place)
+            yield _Copy(redirect, place, self._programs(server))
 
-    def _fill(self, original: Connection, place: Dsn, server: _Server, archive: Archive) -> None:
+    def _fill(self, original: Connection, place: Dsn, server: Server, archive: Archive) -> None:
         found = pg_restore.find(self._settings.pg_bindir, archive.manifest)
         beside, jobs = server.beside, self._settings.backup_jobs if archive.file else 1
         try:
@@ -249,13 +181,25 @@ class _Rehearsal:
                 hint = "an embedded server has no extensions: let MIGRATE_REHEARSAL_URL name a server that has them"
             raise type(error)(message, hint=hint, **error.fields) from error
         name = self._name
-        if server.own:
-            database_properties.take_over(beside, original.info.dbname, name, self._log)
-        elif server.passwords is not None:
-            scratch.copy_settings(original, beside, name, self._log)
+        self._take_over(original, server)
         with closing(self._connected(place)) as inside:
             scratch.cut_off(inside, name)
             database_properties.analyze(inside, name, self._log)
+
+    def _take_over(self, original: Connection, server: Server) -> None:
+        """Gives the scratch database the owner, privileges and settings of the original, where the roles are there."""
+        if server.own:
+            database_properties.take_over(server.beside, original.info.dbname, self._name, self._log)
+        elif server.passwords is not None:
+            scratch.copy_settings(original, server.beside, self._name, self._log)
+
+    def _redirect(self, original: Connection, source: Dsn, server: Server, place: Dsn) -> Redirect:
+        """From the original to the scratch database."""
+        with closing(self._connected(place)) as inside:
+            to = Scratch(place, postgres.identity(inside), server.own, server.passwords or {})
+        known = [each for each in (source, self._settings.database, self._settings.direct) if each is not None]
+        command = self._settings.password_command or ()
+        return Redirect(postgres.identity(original), known, to, self._settings.login, command)
 
     # The ways.
 
@@ -280,7 +224,7 @@ class _Rehearsal:
         redone = compare(after, self._schema(copy), ("after up", "after up, down and up"))
         return Ways(first, up, down, again, undone, redone)
 
-    def _reported(self, ways: Ways, copy: _Copy, server: _Server, manifest: Manifest, taken: bool) -> Rehearsal:
+    def _reported(self, ways: Ways, copy: _Copy, server: Server, manifest: Manifest, taken: bool) -> Rehearsal:
         where = {
             "database": copy.dsn.place[2],
             "server": server.words,
@@ -304,15 +248,6 @@ class _Rehearsal:
         ):
             raise error
         return leg
-
-    def _apart(self, function: Callable[[], Any]) -> Any:
-        try:
-            return apart(function, self._watch.left(_LONGEST))
-        except TookTooLong:
-            self._watch.check()
-            raise
-        except (Killed, EOFError) as error:
-            raise Defect(f"a way of the rehearsal: {error}") from error
 
 
 def _back(up: Leg) -> Way:
