@@ -30,8 +30,8 @@ MEANINGS = {
     "an encrypted one without identity has its hash, and no more is known.",
     "blocker.ended": "A session in the way was ended, as MIGRATE_TERMINATE_BLOCKERS says.",
     "blocker.not_ended": "A session in the way was to be ended, but this role may not.",
-    "command.finished": "The command of MIGRATE_BEFORE or MIGRATE_AFTER ended with 0.",
-    "command.started": "The command of MIGRATE_BEFORE or MIGRATE_AFTER begins.",
+    "command.finished": "The command of MIGRATE_BEFORE, MIGRATE_AFTER or MIGRATE_SEED ended with 0.",
+    "command.started": "The command of MIGRATE_BEFORE, MIGRATE_AFTER or MIGRATE_SEED begins.",
     "consent.given": "The rollback of these revisions may lose data, until they were rolled back.",
     "consent.withdrawn": "The rollback of these revisions may not lose data any more.",
     "constraint.not_validated": "A constraint is NOT VALID, which is a legitimate state.",
@@ -49,6 +49,10 @@ MEANINGS = {
     "job.finished": "The last line of every run: how it ended.",
     "job.skipped": "MIGRATE_SKIP is set: nothing is touched.",
     "job.started": "The first line of a run whose settings could be read.",
+    "lint.failed": "MIGRATE_LINT=warn: the pending revisions could not be looked through; the run goes on.",
+    "lint.finding": "MIGRATE_LINT: what is wrong with a pending revision, in which `file` and `line`, by which `rule`; "
+    "`severity` is warning or error.",
+    "lint.finished": "MIGRATE_LINT: the pending revisions were looked through; `remarks` say what was left out.",
     "lock.acquired": "The lock is held: at level info if the run had to wait for it.",
     "lock.blocked": "A lock on a table is not free: who is in the way, since when, with what, and the SQL that would "
     "end it; `behind_us` sessions wait behind this run.",
@@ -73,12 +77,17 @@ MEANINGS = {
     "password_command.finished": "MIGRATE_PASSWORD_COMMAND was run.",
     "password_command.output": "A line that MIGRATE_PASSWORD_COMMAND wrote to stderr, without the password.",
     "pooler.session_mode": "The address is a pooler's that keeps sessions; the run goes on through it.",
+    "production.confirmed": "Everything is to go from a database that looks like production, and that was said twice; "
+    "`signs` are what speaks for it.",
     "project.directory_changed": "script_location is relative to the ini file's folder; the job works from there.",
     "rehearsal.backup_passed_over": "The newest backup is of another revision, partial or unreadable: a dump is taken.",
     "rehearsal.leftover_removed": "What a killed rehearsal or proof of a backup had left was removed: a scratch "
     "database, or a folder.",
     "rehearsal.not_removed": "A scratch database could not be dropped.",
     "rehearsal.setting_skipped": "A setting of a role or the database could not be given to the embedded server.",
+    "reset.done": "`reset` has dropped what was in these schemas; the revisions follow.",
+    "reset.left": "What `reset` could not drop of these schemas.",
+    "reset.planned": "What `reset` would drop: tables with rows, and others; `stays` are schemas that it leaves alone.",
     "restore.finished": "The backup is restored and verified: `database` is where its data is now.",
     "restore.not_removed": "The new database of a restore that failed could not be dropped; the hint is how.",
     "restore.planned": "What a restore is going to do, or would do with `--yes`.",
@@ -109,6 +118,8 @@ MEANINGS = {
     "script.edited": "A script is not what it was when it was applied; `diff` shows it.",
     "script.repaired": "`repair` recorded a script as it is now; `diff` shows from what.",
     "scripts.unchanged": "`repair` found nothing to do: every script does what was recorded.",
+    "seed.finished": "The project's seed ended well, and what it wrote is committed; `result` is what it returned.",
+    "seed.started": "The project's seed begins, in one transaction.",
     "session.schema_missing": "MIGRATE_SEARCH_PATH names schemas that are not in the database.",
     "session.timeouts_lifted": "Timeouts of the role's, the database's or the server's that do not hold for this run: "
     "each with its name, value and source.",

@@ -13,7 +13,9 @@ import click
 
 from alembic_job.cli.authoring import DESK_COMMANDS
 from alembic_job.cli.commands import JOB_COMMANDS, cli
+from alembic_job.cli.examples import EXAMPLES
 from alembic_job.errors import Findings, JobError, exit_codes
+from alembic_job.lint import explained
 from alembic_job.settings import SETTINGS, Setting, values
 from docs import chart, events
 
@@ -24,6 +26,7 @@ _KINDS: dict[Callable[[str], object], str] = {
     values.duration_or_off: "duration or `off`",
     values.terminate_blockers: "`idle-in-transaction>DURATION`, `off`",
     values.words: "words",
+    values.patterns: "names with `*`",
     values.search_path: "names of schemas",
     values.identifier: "name",
     values.plain: "text",
@@ -31,13 +34,14 @@ _KINDS: dict[Callable[[str], object], str] = {
 
 
 def pages() -> dict[str, str]:
-    """File name → content of every page of reference/."""
+    """Path → content of every page of reference/."""
     made = {
         "settings.md": settings_page(),
         "exit-codes.md": exit_codes_page(),
         "commands.md": commands_page(),
         "events.md": events_page(),
     }
+    made |= {f"lint/{name}": text for name, text in explained.pages().items()}
     return {name: _NOTICE + text.rstrip() + "\n" for name, text in made.items()}
 
 
@@ -138,7 +142,8 @@ Their answer alone goes to stdout, everything else to stderr. They change nothin
 ## At the desk
 
 They write files of the project, and only look at the database ([how to](../how-to/write-migrations.md)). What was
-written goes to stdout, everything else to stderr. They take the same settings as questions, and `--history-schema`.
+written goes to stdout, everything else to stderr. They take the same settings as questions, and `--history-schema`;
+`init` needs [none](../how-to/start-a-project.md).
 
 {_commands(DESK_COMMANDS)}
 """
@@ -158,7 +163,15 @@ def _one(name: str, command: click.Command) -> str:
     arguments = "".join(f" {p.make_metavar(context)}" for p in command.params if isinstance(p, click.Argument))
     own = [param for param in command.params if isinstance(param, click.Option) and not _is_shared(param)]
     text = f"### `alembic-job {name}{arguments}`\n\n{command.help}"
-    return f"{text}\n\n{_options(own)}" if own else text
+    parts = [text, _options(own) if own else "", _examples(name)]
+    return "\n\n".join(filter(None, parts))
+
+
+def _examples(name: str) -> str:
+    lines = EXAMPLES.get(name, ())
+    width = max((len(line) for line, _ in lines), default=0)
+    shown = [f"$ alembic-job {line:<{width}}  # {what}" for line, what in lines]
+    return "\n".join(["```console", *shown, "```"]) if shown else ""
 
 
 def _is_shared(option: click.Option) -> bool:
@@ -214,7 +227,7 @@ def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 def main() -> None:
     """Writes every page."""
-    REFERENCE.mkdir(exist_ok=True)
+    (REFERENCE / "lint").mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (REFERENCE / name).write_text(text, encoding="utf-8")
     chart.main()

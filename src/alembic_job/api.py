@@ -31,14 +31,16 @@ def rollback(
     data_loss: bool = False,
     no_backup: bool = False,
     empty_downgrade: bool = False,
+    production: str | None = None,
     log: Any = None,
 ) -> Report:
     """Downgrades to `target`: a revision id, `-N` for N steps, or `base`. Otherwise as `migrate`. Raises `JobError`.
 
     A backup is taken first, unless there is to be `no_backup`; `data_loss` consents to the loss of what the downgrades
-    drop, `empty_downgrade` to pass over downgrades that are empty though their upgrade was not.
+    drop, `empty_downgrade` to pass over downgrades that are empty though their upgrade was not. To `base`, a database
+    that looks like production must be named as well: `production`.
     """
-    consent = Consent(data_loss=data_loss, no_backup=no_backup, empty_downgrade=empty_downgrade)
+    consent = Consent(data_loss=data_loss, no_backup=no_backup, empty_downgrade=empty_downgrade, production=production)
     log = _heard(log or _program_log())
     with Watch(settings.deadline, signals=False) as watch:
         return migrating.rollback(settings, target, log=log, watch=watch, consent=consent)

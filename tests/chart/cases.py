@@ -211,9 +211,16 @@ CASES: dict[str, Case] = {
     "migrations.settings.historySchema": Case("ops", _variable("MIGRATE_HISTORY_SCHEMA", "ops")),
     "migrations.settings.archive": Case("off", _variable("MIGRATE_ARCHIVE", '"off"')),
     "migrations.settings.whenEdited": Case("fail", _variable("MIGRATE_WHEN_EDITED", "fail")),
+    "migrations.settings.lint": Case("error", _variable("MIGRATE_LINT", "error")),
+    "migrations.settings.foreign": Case(["audit.*", "*_old"], _variable("MIGRATE_FOREIGN", "'''audit.*'' ''*_old'''")),
     "migrations.settings.before": Case("./before.sh", _variable("MIGRATE_BEFORE", "./before.sh")),
     "migrations.settings.beforeWhen": Case("always", _variable("MIGRATE_BEFORE_WHEN", "always")),
     "migrations.settings.after": Case("./after.sh", _variable("MIGRATE_AFTER", "./after.sh")),
+    "migrations.settings.seed": Case("app.seed:seed", _variable("MIGRATE_SEED", "app.seed:seed")),
+    "migrations.settings.production": Case("yes", _variable("MIGRATE_PRODUCTION", '"yes"')),
+    "migrations.settings.developmentHosts": Case(
+        ["localhost", "db"], _variable("MIGRATE_DEVELOPMENT_HOSTS", "localhost db")
+    ),
     "migrations.settings.logFormat": Case("text", _variable("MIGRATE_LOG_FORMAT", "text")),
     "migrations.settings.logLevel": Case("debug", _variable("MIGRATE_LOG_LEVEL", "debug")),
     "migrations.settings.skip": Case("incident 4711", _variable("MIGRATE_SKIP", "incident 4711")),

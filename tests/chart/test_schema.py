@@ -66,6 +66,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("migrations.settings.history", False, "needs quotes"),
     ("migrations.settings.archive", True, "need quotes"),
     ("migrations.settings.whenEdited", "never", "ignore"),
+    ("migrations.settings.lint", False, "needs quotes"),
+    ("migrations.settings.production", True, "need quotes"),
     ("migrations.settings.lockPolicy", False, "needs quotes"),
     ("migrations.settings.maxLockHold", False, "needs quotes"),
     ("migrations.settings.maxLockHold", "never", "maxLockHold"),
@@ -285,7 +287,7 @@ def test_the_schema_takes_what_the_setting_takes(setting: Any) -> None:
     rule = SCHEMA["properties"]["migrations"]["properties"]["settings"]["properties"][name]
     if setting.parse is values.duration:
         assert rule["$ref"].endswith("uration")
-    elif setting.parse is values.words:
+    elif setting.parse in (values.words, values.patterns):
         assert rule["$ref"].endswith("textOrWords")
     elif setting.parse in (values.duration_or_off, values.terminate_blockers):
         pattern = rule["else"]["pattern"]

@@ -379,6 +379,7 @@ def test_work_past_sqlalchemy_survives_polling(tables: Database, tmp_path: Path)
     assert tables.query("SELECT count(*) FROM users") == [(9,)]
 
 
+@pytest.mark.thorough
 def test_tenants_each_get_their_own_guard(tables: Database, tmp_path: Path) -> None:
     """env.py migrates three schemas in turn; the second one's table is blocked, and its revision starts again."""
     env = """

@@ -165,6 +165,7 @@ def test_dry_run_changes_nothing(database: Database, newer: Path, older: Path) -
     assert database.query("SELECT count(*) FROM alembic_job.runs") == runs
 
 
+@pytest.mark.thorough
 def test_plain_migrate_rolls_back_where_that_is_wanted(database: Database, newer: Path, older: Path) -> None:
     """MIGRATE_WHEN_AHEAD=rollback: what `helm rollback` runs. Data is lost there neither."""
     run_job("migrate", cwd=newer, url=database.url)

@@ -142,6 +142,7 @@ def test_room_for_everything_costs_nothing(big: Database) -> None:
     connection.close()
 
 
+@pytest.mark.thorough
 def test_what_a_role_may_ask(big: Database, tmp_path: Path) -> None:
     """Without rights the data directory is not known, and WAL counts as free; nothing is raised."""
     unknown = migrate(big, tmp_path, _TYPES)

@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from alembic_job.cli import options
+from alembic_job.cli import options, testing
 from alembic_job.cli.running import answered, ask, job, late
 from alembic_job.errors import UsageError
 
-DESK_COMMANDS = ("revision", "merge", "edit")
+DESK_COMMANDS = ("init", "revision", "merge", "edit")
 _SETTINGS = (*options.QUESTION_NAMES, "history_schema")
 _GENERATES = "migrate -m: a revision is generated from the models, nothing is applied (migrate without -m applies)"
 _JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object")
@@ -98,11 +98,17 @@ def _author(
 
 
 @click.command()
+@click.option("--live", is_flag=True, help="compare the database with what its migrations make, not with the models")
 @_JSON
-@options.some(*_SETTINGS)
+@options.some(*_SETTINGS, "rehearsal_url", "pg_bindir", "deadline")
 @click.pass_context
-def check(context: click.Context, /, as_json: bool, **given: Any) -> int:
+def check(context: click.Context, /, live: bool, as_json: bool, **given: Any) -> int:
     """Whether the models and the database are the same; exit 3 and what differs, if not."""
+    if live:
+        return testing.drift(context, given, as_json)
+    for name in ("rehearsal_url", "pg_bindir", "deadline"):
+        if given.pop(name) is not None:
+            raise click.UsageError(f"--{name.replace('_', '-')} is for --live")
     found: dict[str, Any] = {}
 
     def produce(settings: Any, log: Any) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from importlib import import_module
 from typing import Any, NoReturn
 
 import click
 
 from alembic_job import __version__
-from alembic_job.cli import authoring, options
+from alembic_job.cli import authoring, desk, linting, options, shell, testing
 from alembic_job.cli.running import ask, job, late
-from alembic_job.errors import JobError, Refused, UsageError
+from alembic_job.errors import Refused, UsageError
 
 JOB_COMMANDS = (
     "migrate",
@@ -23,13 +22,15 @@ JOB_COMMANDS = (
     "consent",
     "repair",
     "stamp",
+    "seed",
+    "reset",
     "verify",
     "wait-for-db",
     "wait-for-migrations",
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=shell.Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="alembic-job")
 @options.location
 def cli(**_: Any) -> None:
@@ -76,7 +77,7 @@ def _rollback(command: str, context: click.Context, target: str, yes: bool, agre
     job(command, context, given, function)
 
 
-_AGREED = ("data_loss", "no_backup", "empty_downgrade", "dry_run")
+_AGREED = ("data_loss", "no_backup", "empty_downgrade", "dry_run", "production")
 
 
 def _agreement(function: Any) -> Any:
@@ -96,7 +97,8 @@ def _agreement(function: Any) -> Any:
             help="consent to the loss that is told before the first change",
         ),
         click.option("--no-backup", is_flag=True, help="no backup before the first change"),
-        click.option("--yes", is_flag=True, help="consent to undoing everything (base)"),
+        click.option("--yes", "-f", "--force", "yes", is_flag=True, help="consent to undoing everything (base)"),
+        click.option("--production", metavar="NAME", help="base: the name of a database that looks like production"),
     ):
         function = option(function)
     return function
@@ -260,6 +262,26 @@ _REHEARSAL = (
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="one JSON object")
+@options.question
+@click.pass_context
+def doctor(context: click.Context, /, as_json: bool, **given: Any) -> int:
+    """Look at all that a run needs, from the settings to the database, and say what to mend.
+
+    Exits with the code that a run would end with.
+    """
+    codes: list[int] = []
+
+    def produce(settings: Any, log: Any) -> str:
+        found = late("pipeline.diagnosing.doctor")(settings, log)
+        codes.append(found.exit_code)
+        return str(found.as_json() if as_json else found.as_text())
+
+    ask(context, given, produce)
+    return codes[0]
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="one JSON object")
 @click.option("--exit-code", is_flag=True, help="exit 3 if something is pending")
 @options.question
 @click.pass_context
@@ -286,41 +308,63 @@ def status(context: click.Context, /, as_json: bool, exit_code: bool, **given: A
 
 
 @cli.command()
-@click.option("--json", "as_json", is_flag=True, help="one JSON object")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object; the same as --format json")
+@click.option("--format", "form", type=click.Choice(["text", "json", "markdown", "sql"]), help="[default text]")
 @click.option("--rehearse", is_flag=True, help="run them on a copy of the database, up, down and up, and measure")
 @click.option("--exit-code", is_flag=True, help="exit 3 if something is pending; with --rehearse, for a finding")
 @options.some(*options.QUESTION_NAMES, "to", *_REHEARSAL)
 @click.pass_context
-def plan(context: click.Context, /, as_json: bool, rehearse: bool, exit_code: bool, **given: Any) -> int:
-    """What is pending; with --rehearse, what it does to a copy of the database."""
-    import json
+def plan(
+    context: click.Context, /, as_json: bool, form: str | None, rehearse: bool, exit_code: bool, **given: Any
+) -> int:
+    """What is pending: its SQL, and what that locks, rewrites and loses; with --rehearse, as measured on a copy."""
+    if as_json and form not in (None, "json"):
+        raise click.UsageError("--json and --format exclude each other")
+    form = "json" if as_json else form or "text"
+    if rehearse and form not in ("text", "json"):
+        raise click.UsageError(f"--rehearse has no --format {form}")
+    settings, log, redactor = _planning(context, given)
+    if not rehearse:
+        from alembic_job.cli.output import answer, colours
+        from alembic_job.watch import release_signals
 
-    from alembic_job.cli.output import answer, question_log, secrets_of
-    from alembic_job.watch import release_signals
+        release_signals()
+        pending: list[bool] = []
+        told = partial(late("pipeline.plan_formats.told"), settings, log, form, colours(), pending)
+        click.echo(answer(told, log, redactor))
+        return 3 if exit_code and pending[0] else 0
+    return _rehearsed(settings, log, redactor, form == "json", exit_code)
+
+
+def _planning(context: click.Context, given: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Settings, log and redactor of a plan."""
+    from alembic_job.cli.output import question_log, secrets_of
 
     log, redactor = question_log()
     settings = options.load(context, given)
     for secret in secrets_of(settings.rehearsal_url or "") if settings.rehearsal else ():
         redactor.add(secret)
-    module = import_module(f"alembic_job.pipeline.{'rehearsal_report' if rehearse else 'planning'}")
-    found: dict[str, Any] = {}
-    errors: list[JobError] = []
+    return settings, log, redactor
+
+
+def _rehearsed(settings: Any, log: Any, redactor: Any, as_json: bool, exit_code: bool) -> int:
+    import json
+
+    from alembic_job.cli.output import answer
+
+    rehearsals: list[Any] = []
 
     def produce() -> str:
-        if rehearse:
-            rehearsal = late("pipeline.rehearsing.rehearse")(settings, log, redactor.add)
-            found.update(rehearsal.found)
-            errors.extend(filter(None, [rehearsal.error]))
-        else:
-            release_signals()
-            found.update(late("pipeline.planning.plan")(settings, log))
-        return json.dumps(found, indent=2, default=str) if as_json else str(module.as_text(found))
+        rehearsals.append(late("pipeline.rehearsing.rehearse")(settings, log, redactor.add))
+        found = rehearsals[0].found
+        text = late("pipeline.rehearsal_report.as_text")
+        return json.dumps(found, indent=2, default=str) if as_json else str(text(found))
 
     click.echo(answer(produce, log, redactor))
-    for error in errors:  # said after the report of how far it came
+    found, error = rehearsals[0]
+    if error is not None:  # said after the report of how far it came
         raise type(error)(redactor.text(str(error)), hint=redactor.text(error.hint))
-    asked = found["findings"] if rehearse else found["pending"] or any(each["unknown"] for each in found["tables"])
-    return 3 if exit_code and asked else 0
+    return 3 if exit_code and found["findings"] else 0
 
 
 @cli.command()
@@ -400,5 +444,5 @@ def show(context: click.Context, /, revision: str, **given: Any) -> None:
     _alembic("show", context, given, ["show", revision], rev=revision)
 
 
-for command in authoring.COMMANDS:
+for command in (*authoring.COMMANDS, *desk.COMMANDS, linting.lint, *testing.COMMANDS, shell.completion):
     cli.add_command(command)

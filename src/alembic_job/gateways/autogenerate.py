@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
-_OWN_TABLES = frozenset(("version", *re.findall(r"\{schema\}\.(\w+) \(", "".join(own_schema.VERSIONS))))
+OWN_TABLES = frozenset(("version", *re.findall(r"\{schema\}\.(\w+) \(", "".join(own_schema.VERSIONS))))
 # By the class of Alembic's operation; in braces its attributes, and `on` for the table with its schema.
 _WORDS = {
     "CreateTableOp": "create table {on}",
@@ -133,7 +133,7 @@ def without_own(options: dict[str, Any], schema: str, default: Callable[[], str 
     def include_name(name: str | None, kind: Any, parents: Any) -> bool:
         if kind == "schema" and name == schema:
             return False
-        if kind == "table" and name in _OWN_TABLES and (parents.get("schema_name") or default()) == schema:
+        if kind == "table" and name in OWN_TABLES and (parents.get("schema_name") or default()) == schema:
             return False
         return theirs is None or bool(theirs(name, kind, parents))
 
@@ -163,7 +163,7 @@ def whole_files(script: ScriptDirectory) -> Iterator[list[Path]]:
 
     script.__dict__["_generate_template"] = write
     try:
-        with _signals_raise():
+        with signals_raise():
             yield written
     except BaseException:
         for path in written:
@@ -174,7 +174,7 @@ def whole_files(script: ScriptDirectory) -> Iterator[list[Path]]:
 
 
 @contextmanager
-def _signals_raise() -> Iterator[None]:
+def signals_raise() -> Iterator[None]:
     """SIGTERM and SIGHUP end the process as an exception does, so that what is to be removed is."""
     if threading.current_thread() is not threading.main_thread():
         yield

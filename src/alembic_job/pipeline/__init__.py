@@ -21,6 +21,6 @@ def exported_url(settings: Settings) -> Iterator[None]:
     try:
         yield
     finally:
-        del os.environ["DATABASE_URL"]
+        os.environ.pop("DATABASE_URL", None)  # env.py may have taken it out
         if before is not None:
             os.environ["DATABASE_URL"] = before

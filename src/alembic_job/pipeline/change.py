@@ -28,7 +28,7 @@ from alembic_job.gateways.work import is_pooled
 from alembic_job.identity import Identity
 from alembic_job.logs.events import Log
 from alembic_job.model import Change, VersionTable
-from alembic_job.pipeline import undoing
+from alembic_job.pipeline import production, undoing
 from alembic_job.pipeline.archive import Archive
 from alembic_job.pipeline.guard import Guard
 from alembic_job.pipeline.session import Session
@@ -314,6 +314,8 @@ class Run:
         change.planned = tuple(step.revision.revision for step in planned)
         change.expected = None if planned else change.before
         archive.check_edited(self.project.ancestors(heads))
+        if planned and not self.down and self.settings.lint != "off":
+            self._lint(context, change)
         if planned and self.consent.dry_run:
             undoing.show(self._ways_back(context, session, planned), self.log)
             change.planned, change.expected = (), change.before
@@ -323,6 +325,11 @@ class Run:
         else:
             archive.adopt(context, self._arguments, self.project.ancestors(heads))
             self.log.info("nothing.pending", table=change.table.label, revision=list(change.before))
+
+    def _lint(self, context: MigrationContext, change: Change) -> None:
+        from alembic_job.pipeline.linting_pending import before_change
+
+        before_change(self.settings, self.project, context, self._arguments, change.planned, self.log)
 
     def _known(self, archive: Archive, heads: tuple[str, ...]) -> bool:
         """True if the project has all that the database holds, be it from the history. Raises `RevisionUnknown`."""
@@ -364,6 +371,9 @@ class Run:
         log_fields = {"table": table.label, "revisions": len(change.planned)}
         self.log.info("plan.made", **log_fields, first=change.planned[0], last=change.planned[-1])
         preflight.check_privileges(context, table)
+        if self.down and self.target.rpartition("@")[2] == "base":
+            place = (session.dsn, session.connection)
+            production.check(self.settings, *place, "rollback to base", "--yes", self.consent.production, self.log)
         preflight.check_new_database(context, table, self.settings.new_database, self.settings.history_schema, self.log)
         if self.down:
             self._ways_back(context, session, planned)

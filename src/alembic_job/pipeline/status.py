@@ -139,7 +139,7 @@ def as_text(found: dict[str, Any]) -> str:
 
 
 def applied(settings: Settings, _log: Log, as_json: bool) -> str:
-    """What the history tells of what was applied, reverted and stamped, the oldest first; for people, or as JSON."""
+    """What the history tells of revisions, stamps, seeds and resets, the oldest first; for people, or as JSON."""
     connection = postgres.connect(database_of(settings), "alembic-job history")
     try:
         schema = settings.history_schema
@@ -163,7 +163,7 @@ def _applied_lines(label: str, rows: list[dict[str, Any]]) -> list[str]:
         when = row["finished_at"].strftime("%Y-%m-%d %H:%M:%S%z")
         image = row["image"] or f"alembic-job {row['job_version']}"
         by = f"{image} on {row['host']} as {row['login']}" if row["host"] else "a run that was not recorded"
-        lines.append(f"  {when}  {_stamped(row, by) if row['command'] == 'stamp' else _step(row, by)}")
+        lines.append(f"  {when}  {_stamped(row, by) if row['revision'] is None else _step(row, by)}")
     return lines
 
 
@@ -175,7 +175,8 @@ def _step(row: dict[str, Any], by: str) -> str:
 
 
 def _stamped(row: dict[str, Any], by: str) -> str:
-    return f"stamped   {_heads(row['from'])} -> {_heads(row['to'])}  ({by})"
+    what = {"stamp": "stamped", "seed": "seeded"}.get(row["command"], row["command"])
+    return f"{what:<8}  {_heads(row['from'])} -> {_heads(row['to'])}  ({by})"
 
 
 def _heads(revisions: list[str] | None) -> str:

@@ -39,6 +39,7 @@ class Consent:
     no_backup: bool = False
     empty_downgrade: bool = False
     dry_run: bool = False
+    production: str | None = None  # the name of the database, said a second time
 
 
 class Way(NamedTuple):
@@ -114,11 +115,11 @@ def missing_functions() -> Iterator[None]:
         ) from error
 
 
-def check_backup(settings: Settings, consent: Consent) -> None:
-    """Raises `Refused` (26) where a rollback is to take a backup first, and does not know where to."""
+def check_backup(settings: Settings, consent: Consent, what: str = "a rollback") -> None:
+    """Raises `Refused` (26) where this is to take a backup first, and does not know where to."""
     if not (consent.no_backup or consent.dry_run or settings.backup == "off" or settings.backup_url):
         raise Refused(
-            "a rollback takes a fresh backup first, and MIGRATE_BACKUP_URL is not set",
+            f"{what} takes a fresh backup first, and MIGRATE_BACKUP_URL is not set",
             hint="set MIGRATE_BACKUP_URL to a folder or an object store, or add --no-backup",
         )
 

@@ -67,12 +67,17 @@ class Settings:
     when_ahead: str
     archive: str
     when_edited: str
+    lint: str
+    foreign: tuple[str, ...] | None
     new_database: str
     history: str
     history_schema: str
     before: tuple[str, ...] | None
     before_when: str
     after: tuple[str, ...] | None
+    seed: tuple[str, ...] | None
+    production: str
+    development_hosts: tuple[str, ...]
     notify: tuple[str, ...] | None
     notify_on: frozenset[str]
     log_format: str

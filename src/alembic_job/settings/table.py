@@ -290,6 +290,21 @@ SETTINGS: tuple[Setting, ...] = (
         "A script is not what it was when it was applied (comments and white space don't count): warn, or fail with 27.",
     ),
     Setting(
+        "lint",
+        "MIGRATE_LINT",
+        values.one_of("off", "warn", "error"),
+        "off",
+        "Look for what is wrong with the pending revisions before the first change, as `alembic-job lint` does: warn, or refuse with 26 where a finding is an error.",
+    ),
+    Setting(
+        "foreign",
+        "MIGRATE_FOREIGN",
+        values.patterns,
+        None,
+        "What in the database belongs to others, so that `check --live` passes it over: schema.table, schema.* or *_old, with commas or blanks between.",
+        flag=False,
+    ),
+    Setting(
         "before",
         "MIGRATE_BEFORE",
         values.words,
@@ -305,6 +320,29 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "after", "MIGRATE_AFTER", values.words, None, "A command run under the lock after the last change (no shell)."
+    ),
+    Setting(
+        "seed",
+        "MIGRATE_SEED",
+        values.words,
+        None,
+        "What fills the database with its first rows: MODULE:FUNCTION, which gets a Session or Connection; or a command (no shell). Unset: seed() in app/seed.py, src/app/seed.py or seed.py.",
+        flag=False,
+    ),
+    Setting(
+        "production",
+        "MIGRATE_PRODUCTION",
+        values.one_of("auto", "yes", "no"),
+        "auto",
+        "Whether this is a database that `reset` and a rollback to base refuse unless told twice. auto: unless all that can be seen speaks for a desk.",
+        flag=False,
+    ),
+    Setting(
+        "development_hosts",
+        "MIGRATE_DEVELOPMENT_HOSTS",
+        values.words,
+        "localhost 127.0.0.1 ::1 /* host.docker.internal",
+        "Hosts of databases at a desk, with blanks between; `*` stands for anything, `/*` for Unix sockets. Any other is production's.",
     ),
     Setting(
         "notify",

@@ -125,6 +125,14 @@ def urls(text: str) -> tuple[str, ...]:
     return found
 
 
+def patterns(text: str) -> tuple[str, ...]:
+    """Names in which `*` stands for anything, with commas or blanks between; quotes as in a shell."""
+    found = words(text.replace(",", " "))
+    if not found or any(name.startswith(".") or name.endswith(".") for name in found):
+        raise ValueError("names such as audit.*, public.spatial_ref_sys or *_old, with commas or blanks between")
+    return found
+
+
 def words(text: str) -> tuple[str, ...]:
     """A list split at blanks as a shell would, without a shell."""
     import shlex
