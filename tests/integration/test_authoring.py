@@ -434,6 +434,7 @@ def test_not_up_to_date(started: Desk) -> None:
     assert set(started.versions.glob("*.py")) == before
 
 
+@pytest.mark.thorough
 def test_cannot_locate_revision(started: Desk) -> None:
     """28: which revision, and what the history knows of it; `stamp --purge` is the way out, plain `stamp` is none."""
     [file] = started.versions.glob("*.py")
@@ -453,6 +454,7 @@ def test_cannot_locate_revision(started: Desk) -> None:
     assert "the history does not know it" in started.run("check").err
 
 
+@pytest.mark.thorough
 def test_nothing_to_write(started: Desk) -> None:
     """A model that env.py does not import: 26, no file, and what was imported and compared; --empty writes it."""
     (started.project / "other.py").write_text("from models import *\n" + PRODUCTS)

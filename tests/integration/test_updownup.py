@@ -202,6 +202,7 @@ def test_a_second_database_is_refused(tmp_path: Path, pg18: Server, database: Da
     assert pg18.password not in result.err
 
 
+@pytest.mark.thorough
 def test_pytest_has_an_item_for_each_revision(tmp_path: Path, pg18: Server) -> None:
     """`pytest --alembic-job`: what fails says how, -k chooses; without the flag nothing is imported or done."""
     folder = project(tmp_path, USERS, (sql("CREATE TABLE a ()"), "pass"), (NAME[0], "raise NotImplementedError"))

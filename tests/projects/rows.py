@@ -364,7 +364,7 @@ OPERATIONS = [
 SEVERAL = [
     Tree("tenants", on=(), applied=("tenant_1", "tenant_2"), setup=_TENANTS, thorough=True),
     Tree("tenants_translated", on=(), applied=("tenant_1", "tenant_2"), down=None, thorough=True),
-    Tree("multidb", on=(), applied=("m1", "m2"), url=None, databases=2),
+    Tree("multidb", on=(), applied=("m1", "m2"), url=None, databases=2, thorough=True),
     Tree(
         "multidb_and_database_url", folder="multidb", on=(), applied=("m1", "m2"), databases=2, down=None, thorough=True
     ),
