@@ -14,6 +14,7 @@ import pytest
 from alembic_job.gateways.embedded import Server, _free_port
 from alembic_job.gateways.postgres import is_connection_lost
 from tests.conftest import Database, finish, run_job, start_job
+from tests.integration.test_lock_policy import ASYNC_ENV
 from tests.projectkit import ENV, INI, make_project, sql
 from tests.waiting import until
 
@@ -105,6 +106,15 @@ def test_tls_that_cannot_be_had_is_a_setting(database: Database, stock: Path, mo
     """The parameters reach libpq; waiting does not make a server speak TLS."""
     result = run_job("migrate", cwd=stock, url=f"{database.url}?{mode}")
     assert result.code == 20 and "ssl" in result.finished["error"].lower(), result.finished
+
+
+@pytest.mark.thorough
+def test_an_option_that_the_projects_driver_does_not_know(database: Database, tmp_path: Path) -> None:
+    """libpq's sslmode in a URL that goes to asyncpg: the setting is named, and how that driver spells it."""
+    project = make_project(tmp_path, [TABLE], env=ASYNC_ENV)
+    result = run_job("migrate", cwd=project, url=f"{database.url}?sslmode=prefer")
+    assert result.code == 20 and "does not know the option sslmode" in result.finished["error"], result.finished
+    assert "?ssl=require" in result.finished["hint"]
 
 
 def test_the_url_from_a_file_reaches_the_project(database: Database, tmp_path: Path) -> None:

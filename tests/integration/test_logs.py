@@ -239,6 +239,23 @@ def test_questions_answer_on_stdout_alone(database: Database, tmp_path: Path) ->
     assert "<base> -> r1 (head), step 1" in run_job("history", cwd=project, url=database.url).out
 
 
+@pytest.mark.thorough
+def test_a_project_that_replaces_stdout(database: Database, tmp_path: Path) -> None:
+    """What env.py puts in the place of sys.stdout is for its own words: the answer stays what it is."""
+    replaced = """
+import sys
+class Tee:
+    def write(self, text):
+        return sys.__stdout__.write("tee: " + text)
+    def flush(self):
+        raise OSError("not today")
+sys.stdout = Tee()
+"""
+    project = make_project(tmp_path, [sql("SELECT 1")], env=replaced + ENV)
+    told = run_job("status", "--json", cwd=project, url=database.url)
+    assert told.code == 0 and json.loads(told.out)["up_to_date"] is False
+
+
 def test_a_usage_error_of_a_question_goes_to_stderr(tmp_path: Path) -> None:
     """stdout stays empty for a script that reads it."""
     result = run_job("status", "--frob", cwd=tmp_path)

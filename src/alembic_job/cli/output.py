@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -199,7 +199,8 @@ class JobOutput:
 
 def answer(produce: Callable[[], str], log: Log, redactor: Redactor) -> str:
     """Runs a question with descriptor 1 led to stderr, so that what env.py prints is not part of the answer."""
-    sys.stdout.flush()
+    stream = sys.stdout
+    stream.flush()
     real = os.dup(1)
     os.dup2(2, 1)
     try:
@@ -210,7 +211,10 @@ def answer(produce: Callable[[], str], log: Log, redactor: Redactor) -> str:
         error.hint = redactor.text(error.hint)
         raise
     finally:
-        sys.stdout.flush()
+        with suppress(Exception):  # the project may have put something of its own there, which is not for the answer
+            sys.stdout.flush()
+        sys.stdout = stream
+        stream.flush()
         os.dup2(real, 1)
         os.close(real)
 

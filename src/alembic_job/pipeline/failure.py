@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from alembic_job.model import Report
 from alembic_job.watch import Watch
 
 _PACKAGE = Path(__file__).parent.parent
+_UNKNOWN_OPTION = re.compile(r"\bconnect\(\) got an unexpected keyword argument '(\w+)'")
 _EXHAUSTED = {
     "53100": "the database server's disk is full: make room there, then run again; nothing half-written was kept",
     "53200": "the database server is out of memory: give it more, or ask less of it at once, then run again",
@@ -59,6 +61,8 @@ def classify(error: BaseException, project: Project | None, revision: str | None
     found = next((link for link in postgres.chain(error) if isinstance(link, JobError)), None)
     if found is not None:
         return found
+    if option := _unknown_option(error):
+        return option
     if not in_project or _is_ours(error):
         return _own_error(error)
     place = where(error, project.script.dir) if project is not None else None
@@ -74,6 +78,18 @@ def classify(error: BaseException, project: Project | None, revision: str | None
         return errors.MigrationFailed(message, **fields)
     hint = "correct env.py or what it needs; nothing was changed"
     return errors.ProjectError(message, hint=_driver_hint(error) or hint)
+
+
+def _unknown_option(error: BaseException) -> JobError | None:
+    """The URL has an option that the project's driver does not take; SQLAlchemy hands each on as an argument."""
+    found = isinstance(error, TypeError) and _UNKNOWN_OPTION.search(str(error))
+    if not found:
+        return None
+    name = found[1]
+    hint = f"take {name} out of the URL that the project connects by, or spell it as its driver does"
+    if name == "sslmode":
+        hint = "asyncpg spells it ?ssl=require (SQLAlchemy hands sslmode on as it is): write the project's URL so"
+    return errors.SettingsError(f"the project's driver does not know the option {name} of the database URL", hint=hint)
 
 
 def _is_ours(error: BaseException) -> bool:
