@@ -58,7 +58,7 @@ def _lines(script: str) -> Iterator[list[str]]:
     """The words of each line; a line that ends within quotes goes on in the next."""
     pending = ""
     for line in script.replace("\\\n", " ").splitlines():
-        pending += line
+        pending += line if pending else _uncommented(line)
         lexer = shlex.shlex(pending, posix=True, punctuation_chars="();<>|&")
         lexer.whitespace_split = True
         lexer.commenters = ""
@@ -68,6 +68,17 @@ def _lines(script: str) -> Iterator[list[str]]:
         except ValueError:
             pending += "\n"
     assert not pending, f"quotes that do not end: {pending}"
+
+
+def _uncommented(line: str) -> str:
+    """Without the comment at its end: an apostrophe in there is none of the shell's business."""
+    quote = ""
+    for place, letter in enumerate(line):
+        if letter in "'\"":
+            quote = letter if not quote else "" if quote == letter else quote
+        elif letter == "#" and not quote and (place == 0 or line[place - 1].isspace()):
+            return line[:place]
+    return line
 
 
 def _bare(words: list[str]) -> Iterator[list[str]]:
