@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+_ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 _MOMENT = 0.25  # seconds that a program has for ending by itself
 
 _starting: set[threading.Thread] = set()
@@ -49,13 +51,14 @@ def end(process: subprocess.Popen[Any]) -> None:
     _started.discard(process)
     if process.poll() is not None:
         return
-    with suppress(ProcessLookupError):
+    late = time.monotonic() + _MOMENT
+    with suppress(OSError):
         os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=_MOMENT)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        # Not reaped before the second kill: its number must not become another group's meanwhile.
+        while time.monotonic() < late and os.waitid(os.P_PID, process.pid, _ENDED) is None:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def end_all() -> None:

@@ -7,19 +7,18 @@ connections opened one after the other do not each run it; a password that the s
 from __future__ import annotations
 
 import errno
-import os
 import shlex
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, TypeVar
 
 import psycopg2
 
 from alembic_job import errors
+from alembic_job.gateways import children
 from alembic_job.logs import events
 from alembic_job.logs.lines import Redactor
 
@@ -205,16 +204,14 @@ class _Source:
         pipe = subprocess.PIPE
         try:
             # No shell; the job's environment and working directory.
-            process = subprocess.Popen(
-                self.words, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True
-            )
+            process = children.start(self.words, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
         except OSError as error:
             raise self._cannot_start(error) from error
         with process:
             try:
                 return self._collect(process, limit, stop)
             except BaseException:
-                _end(process)
+                children.end(process)
                 raise
 
     def _collect(
@@ -278,16 +275,3 @@ def _ending(status: int) -> str:
         return f"ended with {status}"
     names = {number.value: number.name for number in signal.Signals}
     return f"was killed by {names.get(-status, -status)}"
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Asks the command and all that it started to end, and a moment later makes them."""
-    if process.returncode is not None:
-        return
-    end = time.monotonic() + 0.25
-    with suppress(OSError):
-        os.killpg(process.pid, signal.SIGTERM)
-        # Not reaped before the second kill: its number must not become another group's meanwhile.
-        while time.monotonic() < end and os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGKILL)
