@@ -49,6 +49,12 @@ class Report:
     hint: str | None = None
     fields: dict[str, Any] = field(default_factory=dict)
 
+    def went(self, changes: list[Change]) -> None:
+        """From where to where the version tables went."""
+        self.source = tuple(dict.fromkeys(head for change in changes for head in change.before))
+        after = [change.before if change.after is None else change.after for change in changes]
+        self.target = tuple(dict.fromkeys(head for heads in after for head in heads))
+
     def as_fields(self) -> dict[str, Any]:
         """The fields of `job.finished`."""
         fields: dict[str, Any] = {

@@ -9,7 +9,7 @@ import click
 
 from alembic_job import __version__
 from alembic_job.cli import authoring, desk, linting, options, shell, testing
-from alembic_job.cli.running import ask, job, late
+from alembic_job.cli.running import ask, job, late, prepared
 from alembic_job.errors import Refused, UsageError
 
 JOB_COMMANDS = (
@@ -287,23 +287,15 @@ def doctor(context: click.Context, /, as_json: bool, **given: Any) -> int:
 @click.pass_context
 def status(context: click.Context, /, as_json: bool, exit_code: bool, **given: Any) -> int:
     """Where the database is, what is pending, who is running."""
-    from alembic_job.cli.output import answer, question_log
-    from alembic_job.pipeline.status import as_text
-    from alembic_job.pipeline.status import status as look
-    from alembic_job.watch import release_signals
-
-    release_signals()
-    log, redactor = question_log()
-    settings = options.load(context, given)
     found: dict[str, Any] = {}
 
-    def produce() -> str:
+    def produce(settings: Any, log: Any) -> str:
         import json
 
-        found.update(look(settings, log))
-        return json.dumps(found, indent=2, default=str) if as_json else as_text(found)
+        found.update(late("pipeline.status.status")(settings, log))
+        return json.dumps(found, indent=2, default=str) if as_json else str(late("pipeline.status.as_text")(found))
 
-    click.echo(answer(produce, log, redactor))
+    ask(context, given, produce)
     return 3 if exit_code and not found["up_to_date"] else 0
 
 
@@ -323,7 +315,7 @@ def plan(
     form = "json" if as_json else form or "text"
     if rehearse and form not in ("text", "json"):
         raise click.UsageError(f"--rehearse has no --format {form}")
-    settings, log, redactor = _planning(context, given)
+    settings, log, redactor = prepared(context, given)
     if not rehearse:
         from alembic_job.cli.output import answer, colours
         from alembic_job.watch import release_signals
@@ -334,17 +326,6 @@ def plan(
         click.echo(answer(told, log, redactor))
         return 3 if exit_code and pending[0] else 0
     return _rehearsed(settings, log, redactor, form == "json", exit_code)
-
-
-def _planning(context: click.Context, given: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """Settings, log and redactor of a plan."""
-    from alembic_job.cli.output import question_log, secrets_of
-
-    log, redactor = question_log()
-    settings = options.load(context, given)
-    for secret in secrets_of(settings.rehearsal_url or "") if settings.rehearsal else ():
-        redactor.add(secret)
-    return settings, log, redactor
 
 
 def _rehearsed(settings: Any, log: Any, redactor: Any, as_json: bool, exit_code: bool) -> int:

@@ -71,12 +71,22 @@ def ask(context: click.Context, given: dict[str, Any], question: Callable[..., s
     click.echo(answered(context, given, question))
 
 
+def prepared(context: click.Context, given: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Settings, log and redactor of a question; raises `SettingsError`."""
+    from alembic_job.cli.output import question_log, secrets_of
+
+    log, redactor = question_log()
+    settings = options.load(context, given)
+    for secret in secrets_of(settings.rehearsal_url or "") if settings.rehearsal else ():
+        redactor.add(secret)
+    return settings, log, redactor
+
+
 def answered(context: click.Context, given: dict[str, Any], question: Callable[..., str]) -> str:
     """The answer to a question, which gets settings and log; what it prints beside goes to stderr."""
-    from alembic_job.cli.output import answer, question_log
+    from alembic_job.cli.output import answer
     from alembic_job.watch import release_signals
 
     release_signals()
-    log, redactor = question_log()
-    settings = options.load(context, given)
+    settings, log, redactor = prepared(context, given)
     return answer(lambda: question(settings, log), log, redactor)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from alembic_job.cli import options
-from alembic_job.cli.running import late
+from alembic_job.cli.running import late, prepared
 
 
 @click.command("test")
@@ -26,7 +26,7 @@ def test(
     from alembic_job.cli.output import answer
     from alembic_job.watch import release_signals
 
-    settings, log, redactor = _asked(context, given)
+    settings, log, redactor = prepared(context, given)
     found: dict[str, Any] = {}
 
     def listed() -> str:
@@ -51,7 +51,7 @@ def drift(context: click.Context, given: dict[str, Any], as_json: bool) -> int:
     """`check --live`: the exit code."""
     from alembic_job.cli.output import answer
 
-    settings, log, redactor = _asked(context, given)
+    settings, log, redactor = prepared(context, given)
     found: dict[str, Any] = {}
 
     def produce() -> str:
@@ -61,17 +61,6 @@ def drift(context: click.Context, given: dict[str, Any], as_json: bool) -> int:
 
     click.echo(answer(produce, log, redactor))
     return 3 if found["differences"] else 0
-
-
-def _asked(context: click.Context, given: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """Settings, log and redactor of what works in a scratch database."""
-    from alembic_job.cli.output import question_log, secrets_of
-
-    log, redactor = question_log()
-    settings = options.load(context, given)
-    for secret in secrets_of(settings.rehearsal_url or "") if settings.rehearsal else ():
-        redactor.add(secret)
-    return settings, log, redactor
 
 
 COMMANDS = (test,)

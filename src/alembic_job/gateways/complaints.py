@@ -26,7 +26,7 @@ def project_errors() -> Iterator[None]:
             f"{error.filename}:{error.lineno}: {error.msg}", hint="correct that file; nothing was changed"
         ) from error
     except Exception as error:
-        raise ProjectError(f"{type(error).__name__}: {error}{_where(error)}", hint="correct that file") from error
+        raise ProjectError(f"{type(error).__name__}: {error}{place_of(error)}", hint="correct that file") from error
 
 
 _HINTS = (
@@ -65,12 +65,13 @@ def project_error(error: Exception) -> ProjectError:
     return ProjectError(text, hint=hint)
 
 
-def _where(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
+    """` (file:line)` of the innermost frame that is neither ours nor a library's; empty if there is none."""
     ours = str(Path(__file__).parent.parent)
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if "site-packages" not in frame.filename and not frame.filename.startswith((ours, "<frozen "))
+        if "site-packages" not in frame.filename and not frame.filename.startswith((ours, "<"))
     ]
     return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
 

@@ -34,13 +34,17 @@ class Project:
 
     def heads(self) -> tuple[str, ...]:
         """The revisions nothing follows. Raises `ProjectError` if the scripts cannot be loaded."""
-        with project_errors(), _uncollected():
+        with project_errors(), uncollected():
             return tuple(self.script.get_heads())
 
     def has(self, revision: str) -> bool:
         """True if the scripts have this very revision id."""
         with project_errors():
             return revision in self.script.revision_map._revision_map
+
+    def lacks(self, revisions: Iterable[str]) -> list[str]:
+        """Those of the revisions that the scripts do not have."""
+        return [revision for revision in revisions if not self.has(revision)]
 
     def ancestors(self, heads: Iterable[str]) -> set[str]:
         """These revisions with all that they build upon."""
@@ -59,8 +63,9 @@ class Project:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """What is loaded inside lives to the end: to look for garbage among a thousand modules takes long, and is in vain."""
+def uncollected() -> Iterator[None]:
+    """What is made inside lives to the end: to look for garbage among a thousand modules, or parse trees, takes long
+    and is in vain."""
     wanted = gc.isenabled()
     gc.disable()
     try:

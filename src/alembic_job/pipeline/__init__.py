@@ -12,12 +12,18 @@ from alembic_job.settings import Settings
 @contextmanager
 def exported_url(settings: Settings) -> Iterator[None]:
     """Projects read DATABASE_URL themselves: one that came from elsewhere is put there meanwhile, if none is there."""
-    missing = settings.database_url is not None and not os.environ.get("DATABASE_URL")
-    if not missing:
+    if settings.database_url is None or os.environ.get("DATABASE_URL"):
         yield
         return
+    with variable_url(settings.database_url):
+        yield
+
+
+@contextmanager
+def variable_url(url: str) -> Iterator[None]:
+    """DATABASE_URL is this meanwhile."""
     before = os.environ.get("DATABASE_URL")
-    os.environ["DATABASE_URL"] = settings.database_url or ""
+    os.environ["DATABASE_URL"] = url
     try:
         yield
     finally:

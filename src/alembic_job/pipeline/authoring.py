@@ -139,11 +139,7 @@ class _Author:
         context = self._context
         given = {"template_args": context.template_args, "revision_context": context}
         with looking(self._project, self._settings):
-            try:
-                author(self._project, self._configured, self._changed, as_sql=self._arguments["sql"], **given)
-            except SystemExit as end:
-                if end.code:
-                    raise ProjectError(f"env.py ended with {end.code}", hint="see the lines above") from end
+            author(self._project, self._configured, self._changed, as_sql=self._arguments["sql"], **given)
         if self._error is not None:
             raise classify(self._error, self._project, None)
         if self._arguments["autogenerate"] and not self._compared:
@@ -179,7 +175,7 @@ class _Author:
 
     def _check_up_to_date(self, heads: tuple[str, ...], context: MigrationContext) -> None:
         label = preflight.version_table(context).label
-        if unknown := [head for head in heads if not self._project.has(head)]:
+        if unknown := self._project.lacks(heads):
             raise _lacking(self._settings, label, unknown)
         waiting = pending(self._project, heads)
         if waiting:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from alembic_job import human
 from alembic_job.dsn import Dsn
 from alembic_job.errors import BackupNotProven, SettingsError
 from alembic_job.gateways import backups
@@ -131,7 +132,7 @@ def listed(settings: Settings, _log: Log, as_json: bool) -> str:
             each.taken_at[:19] + "Z",
             each.database,
             each.revision,
-            _sized(each.size),
+            human.size(each.size),
             str(len(each.tables)),
             f"{each.verified}, partial" if each.partial else each.verified,
             each.name,
@@ -142,12 +143,3 @@ def listed(settings: Settings, _log: Log, as_json: bool) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows_of_text
     )
-
-
-def _sized(size: float) -> str:
-    """`913 B`, `1.4 MiB`."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"

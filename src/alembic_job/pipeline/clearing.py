@@ -31,40 +31,39 @@ def clear(connection: Connection, session: Session, agreed: Survey, settings: Se
         hygiene.settle(connection, session.run.application_name, settings.role, None)
         connection.autocommit = True
     begun, pause = time.monotonic(), _FIRST
-    while True:
-        watch.check()
-        try:
-            _attempt(connection, agreed, settings, log)
-        except psycopg2.errors.InsufficientPrivilege as error:
-            query(connection, "ROLLBACK")
-            raise LoginFailed(
-                f"this role may not drop what is there: {' '.join(str(error).split())}",
-                hint="nothing was changed; reset as the owner of the tables (MIGRATE_ROLE)",
-            ) from error
-        except psycopg2.Error as error:
-            if postgres.is_connection_lost(error) or isinstance(error, psycopg2.errors.QueryCanceled):
-                raise
-            query(connection, "ROLLBACK")
-            if not dropping.refused(error):
-                raise MigrationFailed(
-                    f"what is there cannot be dropped: {' '.join(str(error).split())}", hint="nothing was changed"
-                ) from error
-        except BaseException:
-            query(connection, "ROLLBACK")
-            raise
-        else:
-            return
-        waited = time.monotonic() - begun
+    while not _tried(connection, agreed, settings, watch, log):
         wanted = agreed.locks
         holders = blockers.holders(
             session.connection, [(lock.oid, lock.mode) for lock in wanted], [connection.info.backend_pid]
         )
-        if waited > settings.table_lock_timeout:
+        if time.monotonic() - begun > settings.table_lock_timeout:
             raise not_won(wanted, settings.table_lock_timeout, holders)
         if pause == _FIRST:
             log.warning("lock.blocked", blockers=[each.as_fields() for each in holders])
         time.sleep(pause)
         pause = min(pause * 2, _LONGEST)
+
+
+def _tried(connection: Connection, agreed: Survey, settings: Settings, watch: Watch, log: Log) -> bool:
+    """One attempt; false if a lock was not free. Unless it is done, or the connection lost, it is rolled back."""
+    watch.check()
+    try:
+        _attempt(connection, agreed, settings, log)
+    except psycopg2.Error as error:
+        if postgres.is_connection_lost(error) or isinstance(error, psycopg2.errors.QueryCanceled):
+            raise
+        query(connection, "ROLLBACK")
+        if dropping.refused(error):
+            return False
+        said = " ".join(str(error).split())
+        if isinstance(error, psycopg2.errors.InsufficientPrivilege):
+            hint = "nothing was changed; reset as the owner of the tables (MIGRATE_ROLE)"
+            raise LoginFailed(f"this role may not drop what is there: {said}", hint=hint) from error
+        raise MigrationFailed(f"what is there cannot be dropped: {said}", hint="nothing was changed") from error
+    except BaseException:
+        query(connection, "ROLLBACK")
+        raise
+    return True
 
 
 def _attempt(connection: Connection, agreed: Survey, settings: Settings, log: Log) -> None:

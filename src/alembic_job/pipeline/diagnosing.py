@@ -122,33 +122,35 @@ def _project(settings: Settings, log: Log, found: Diagnosis) -> Project | None:
 def _tables(project: Project, settings: Settings, found: Diagnosis) -> None:
     """What each version table holds, and whether it may be written. Raises what env.py raises, as ours."""
 
-    def look(context: MigrationContext) -> tuple[VersionTable, tuple[str, ...]]:
+    tables: list[tuple[VersionTable, tuple[str, ...]]] = []
+
+    def look(context: MigrationContext) -> None:
         table = preflight.version_table(context)
         with found.looking("rights"):
             preflight.check_privileges(context, table)
-        with preflight.kept_transaction(context):
-            return table, tuple(context.get_current_heads())
+        tables.append((table, preflight.current_heads(context)))
 
     engines.map_plain_scheme()
     with exported_url(settings), looking(project, settings):
-        tables = visit(project, settings.tag, look)
+        visit(project, settings.tag, look)
     for table, heads in tables:
         _table(project, table, heads, found)
-        if settings.own() is not None:
-            _owners(settings, table.schema, found)
+    if settings.own() is not None:
+        _owners(settings, list(dict.fromkeys(table.schema for table, _ in tables)), found)
 
 
 def _table(project: Project, table: VersionTable, heads: tuple[str, ...], found: Diagnosis) -> None:
-    if unknown := [head for head in heads if not project.has(head)]:
+    if unknown := project.lacks(heads):
         found.fail("database", RevisionUnknown(f"{table.label} is at {', '.join(unknown)}, which these scripts lack"))
         return
     at = ", ".join(sorted(heads)) or "(nothing applied)"
     found.ok("database", f"{table.label} is at {at}, {len(pending(project, heads))} pending")
 
 
-def _owners(settings: Settings, schema: str, found: Diagnosis) -> None:
+def _owners(settings: Settings, schemas: list[str], found: Diagnosis) -> None:
     with closing(postgres.connect(database_of(settings), NAME, PATIENCE)) as connection:
-        for each in surroundings.foreign_tables(connection, schema):
-            number = f"{each.number} tables of {schema} belong" if each.number > 1 else f"a table of {schema} belongs"
-            hint = f"to alter them: GRANT {each.owner} TO the migrating role, or set MIGRATE_ROLE={each.owner}"
-            found.caution("rights", f"{number} to {each.owner} ({each.example})", hint)
+        foreign = [(schema, each) for schema in schemas for each in surroundings.foreign_tables(connection, schema)]
+    for schema, each in foreign:
+        number = f"{each.number} tables of {schema} belong" if each.number > 1 else f"a table of {schema} belongs"
+        hint = f"to alter them: GRANT {each.owner} TO the migrating role, or set MIGRATE_ROLE={each.owner}"
+        found.caution("rights", f"{number} to {each.owner} ({each.example})", hint)

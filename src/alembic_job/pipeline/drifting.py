@@ -6,7 +6,6 @@ database itself is only read.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from fnmatch import fnmatchcase
@@ -79,7 +78,7 @@ def lived(settings: Settings, log: Log) -> list[Live]:
         project, tables = look(settings, log)
     found = []
     for each in tables:
-        if unknown := [head for head in each.heads if not project.has(head)]:
+        if unknown := project.lacks(each.heads):
             raise lacking(None, each.label, unknown)
         scripts = testing_leg.scripts(settings, log, each.heads) if each.heads else ()
         revisions = tuple(script.revision for script in scripts)
@@ -117,9 +116,7 @@ class _Drift(Rehearsing):
         except LoginFailed:
             with suppress(LookupError):
                 embedded.program_folder()
-                changed = copy.copy(self._settings)
-                changed.rehearsal_url = EMBEDDED
-                return changed
+                return self._settings.but(rehearsal_url=EMBEDDED)
             raise
         return self._settings
 
@@ -134,8 +131,7 @@ class _Drift(Rehearsing):
         """Raises what ends it."""
         redirect = self._redirect(original, source, server, place)
         steps = {f"{each.schema}.{each.name}": tuple(Step(one, "apply") for one in each.revisions) for each in tables}
-        mine = copy.copy(self._settings)
-        mine.transaction = "per-revision"
+        mine = self._settings.but(transaction="per-revision")
         course = Course((), _nothing, by_table=steps)
         walked: Walked = self._apart(partial(testing_leg.walk, mine, self._log, redirect, course, Verdicts()))
         for secret in walked.secrets:

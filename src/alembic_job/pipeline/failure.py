@@ -68,7 +68,7 @@ def classify(error: BaseException, project: Project | None, revision: str | None
     place = where(error, project.script.dir) if project is not None else None
     at = f" ({place})" if place else ""
     during = f"revision {revision} failed: " if revision else "env.py failed: "
-    message = during + _text(error) + at
+    message = during + words_of(error) + at
     fields = {"revision": revision} if revision else {}
     if kind := _database_kind(error, revision):
         return kind(message, hint=_hint(error, kind), **fields)
@@ -102,14 +102,14 @@ def _own_error(error: BaseException) -> JobError:
     """One of our own connections failed, or we have a defect."""
     code = postgres.sqlstate(error)
     if code in _CODES:
-        return _CODES[code](_text(error))
+        return _CODES[code](words_of(error))
     if postgres.is_connection_lost(error):
-        return errors.ConnectionLost(_text(error))
+        return errors.ConnectionLost(words_of(error))
     if isinstance(error, psycopg2.OperationalError) and code is None:
         problem = postgres.connect_error(error)
         return problem.kind(problem.message)
     lines = "".join(traceback.format_exception(error))
-    return errors.Defect(_text(error), traceback=lines)
+    return errors.Defect(words_of(error), traceback=lines)
 
 
 def _database_kind(error: BaseException, revision: str | None) -> type[JobError] | None:
@@ -157,7 +157,7 @@ def _driver_hint(error: BaseException) -> str:
     return ""
 
 
-def _text(error: BaseException) -> str:
+def words_of(error: BaseException) -> str:
     """The message without SQLAlchemy's background link; with the exception's name where the message lacks sense."""
     orig = getattr(error, "orig", None)
     text = " ".join(str(orig if orig is not None else error).split())

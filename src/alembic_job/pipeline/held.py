@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 from alembic_job.errors import Interrupted, JobError
+from alembic_job.gateways.inputs import Recorder
+from alembic_job.identity import Identity
+from alembic_job.logs.events import Log
 from alembic_job.pipeline.change import Run
 from alembic_job.pipeline.failure import classify
+from alembic_job.pipeline.session import Session
+from alembic_job.watch import Watch
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
+
+
+def surroundings(
+    log: Log,
+    watch: Watch,
+    identity: Identity,
+    learn_secret: Callable[[str], None],
+    backup: Callable[[Session], None] = lambda session: None,
+) -> dict[str, Any]:
+    """What a `Run` wants beside settings, project and target, where no revision is executed."""
+    doing: dict[str, Any] = {"down": False, "log": log, "watch": watch, "identity": identity}
+    return doing | {"learn_secret": learn_secret, "recorder": Recorder(), "backup": backup}
 
 
 class Held(Run):

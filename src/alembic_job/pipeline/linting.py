@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import gc
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg2
 
-from alembic_job.errors import JobError, ProjectError
+from alembic_job.errors import JobError
 from alembic_job.gateways import autogenerate, engines, postgres, squawk
 from alembic_job.gateways.complaints import project_errors
 from alembic_job.gateways.environment import visit_with_arguments
 from alembic_job.gateways.history import History
 from alembic_job.gateways.onlooker import nobody_reached
-from alembic_job.gateways.project import Project, open_project
+from alembic_job.gateways.project import Project, open_project, uncollected
 from alembic_job.gateways.rendering import read_script
 from alembic_job.gateways.scripts import all_scripts
 from alembic_job.lint import beside
@@ -27,7 +24,7 @@ from alembic_job.lint.judge import judge
 from alembic_job.lint.model import Database, Finding, Tree
 from alembic_job.lint.report import Report
 from alembic_job.logs.events import Log
-from alembic_job.pipeline import exported_url
+from alembic_job.pipeline import exported_url, variable_url
 from alembic_job.pipeline.archive import Edit
 from alembic_job.pipeline.linting_view import has_grammar, looked_up, view
 from alembic_job.pipeline.other import database_of
@@ -73,8 +70,8 @@ class _Seen(NamedTuple):
 def lint(settings: Settings, log: Log, asked: Asked) -> Report:
     """Looks at the revisions asked for. Raises `JobError`."""
     online = not asked.offline and (asked.pending or settings.database is not None)
-    settings = settings if online else _nowhere(settings)
-    with exported_url(settings) if online else _instead(), _uncollected():
+    settings = settings if online else settings.but(database_url=_NOWHERE, database_direct_url=None)
+    with exported_url(settings) if online else variable_url(_NOWHERE), uncollected():
         project = open_project(settings, ("upgrade", _TARGET), log)
         engines.map_plain_scheme()
         linter = _Linter(project, settings, asked, Path.cwd())
@@ -87,38 +84,6 @@ def lint(settings: Settings, log: Log, asked: Asked) -> Report:
         return linter.report(seen)
 
 
-def _nowhere(settings: Settings) -> Settings:
-    """These settings, with a database that nobody can reach."""
-    changed = copy(settings)
-    changed.database_url, changed.database_direct_url = _NOWHERE, None
-    return changed
-
-
-@contextmanager
-def _instead() -> Iterator[None]:
-    """What env.py finds as DATABASE_URL leads to nobody."""
-    before = os.environ.get("DATABASE_URL")
-    os.environ["DATABASE_URL"] = _NOWHERE
-    try:
-        yield
-    finally:
-        os.environ.pop("DATABASE_URL", None)
-        if before is not None:
-            os.environ["DATABASE_URL"] = before
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """A thousand parse trees are all alive: to look for rubbish among them takes longer than to make them."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
 class _Linter:
     """One project, through the configurations that its env.py comes to."""
 
@@ -129,16 +94,12 @@ class _Linter:
         self._seen: list[_Seen] = []
 
     def visit(self, look: Callable[[MigrationContext, dict[str, Any]], _Seen], *, as_sql: bool = False) -> None:
-        """Through the configurations of env.py, which may end the process afterwards. Raises `ProjectError`."""
+        """Through the configurations of env.py. Raises what that raises."""
 
         def each(context: MigrationContext, arguments: dict[str, Any]) -> None:
             self._seen.append(look(context, arguments))
 
-        try:
-            visit_with_arguments(self._project, self._settings.tag, each, _TARGET, as_sql=as_sql)
-        except SystemExit as end:
-            if end.code:
-                raise ProjectError(f"env.py ended with {end.code}", hint="see the lines above") from end
+        visit_with_arguments(self._project, self._settings.tag, each, _TARGET, as_sql=as_sql)
 
     def remark(self, text: str) -> None:
         if text not in self._remarks:
@@ -147,12 +108,11 @@ class _Linter:
     def online(self, context: MigrationContext, arguments: dict[str, Any]) -> _Seen:
         """With the database that env.py has connected to."""
         label = preflight.version_table(context).label
-        with preflight.kept_transaction(context):
-            heads = tuple(context.get_current_heads())
+        heads = preflight.current_heads(context)
         scripts = self._all()
         applied = self._project.ancestors(heads)
         pending = [script.revision for script in scripts if script.revision not in applied]
-        if unknown := [head for head in heads if not self._project.has(head)]:
+        if unknown := self._project.lacks(heads):
             self.remark(f"{label} holds {', '.join(unknown)}, which these scripts lack: what is pending is a guess")
         asked = self._chosen(pending if self._defaults_to_pending() else None)
         tree = view(context, arguments, scripts, asked, self._here)

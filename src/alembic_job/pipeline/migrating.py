@@ -220,10 +220,7 @@ def _so_far(report: Report, run: Run) -> Report:
 
 def _summarize(report: Report, changes: list[Change], down: bool) -> None:
     done = tuple(dict.fromkeys(revision for change in changes for revision in change.done))
-    report.source = tuple(dict.fromkeys(head for change in changes for head in change.before))
-    report.target = tuple(
-        dict.fromkeys(head for change in changes for head in (change.before if change.after is None else change.after))
-    )
+    report.went(changes)
     if down:
         report.reverted = done
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from alembic_job import human
 from alembic_job.rules.plan import (
     BY_NOW,
     NOT_RENDERED,
@@ -95,7 +96,7 @@ def lock_words(lock: TableLock) -> str:
 
 def extent(lock: TableLock) -> str:
     """` (1.2 GiB, about 3,000,000 rows)`; empty where it is not known."""
-    known = [size(lock.size)] if lock.size is not None else []
+    known = [human.size(lock.size, whole=("B", "KiB"))] if lock.size is not None else []
     known += [row_count(lock.rows)] if lock.rows is not None else []
     return f" ({', '.join(known)})" if known else ""
 
@@ -149,12 +150,3 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def size(count: float) -> str:
-    """`8 KiB`, `1.2 GiB`."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit in ("B", "KiB") else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alembic_job.errors import JobError
+from alembic_job.errors import JobError, ProjectError
 from alembic_job.gateways import engines, hygiene
 from alembic_job.gateways.complaints import project_errors
 from alembic_job.gateways.environment import visit_with_arguments
@@ -42,23 +42,24 @@ def plan(settings: Settings, log: Log, *, bookkeeping: bool = False) -> Plan:
             notes.extend(note for note in mine if note not in notes)
 
         with looking(project, settings):
-            try:
-                visit_with_arguments(project, settings.tag, each, target)
-            except SystemExit as end:  # some env.py end like a program
-                if end.code:
-                    raise
+            visit_with_arguments(project, settings.tag, each, target)
     return Plan(tuple(tables), (RATES, *notes) if any(table.pending for table in tables) else tuple(notes))
 
 
 @contextmanager
 def looking(project: Project, settings: Settings) -> Iterator[None]:
-    """While env.py is loaded in it, nothing is changed or locked; errors become ours."""
+    """While env.py is loaded in it, nothing is changed or locked; errors become ours. Some env.py end like a program:
+    the rest of the block is passed over then.
+    """
     taken = hygiene.looking(settings.role, settings.search_path, strictly=True)
     try:
         with engines.logged_in(settings.login), only_looking(), taken:
             yield
     except JobError:
         raise
+    except SystemExit as end:
+        if end.code:
+            raise ProjectError(f"env.py ended with {end.code}", hint="see the lines above") from end
     except Exception as error:
         raise classify(error, project, None) from error
 
@@ -73,9 +74,8 @@ def _table(
 ) -> tuple[PlannedTable, list[str]]:
     """And notes on the whole plan."""
     table = preflight.version_table(context)
-    with preflight.kept_transaction(context):
-        heads = tuple(sorted(context.get_current_heads()))
-    unknown = tuple(head for head in heads if not project.has(head))
+    heads = preflight.current_heads(context)
+    unknown = tuple(project.lacks(heads))
     steps = [] if unknown else steps_to(project, settings.to or "head", heads)
     found = PlannedTable(table.label, heads, (), unknown, _transaction(context, settings))
     if not steps:

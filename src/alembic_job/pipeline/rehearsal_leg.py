@@ -218,7 +218,7 @@ class _Walk:
         if self._way.kind == "down":
             scripts = _scripts(project, self._way.back.get(table.label, ()))[::-1]
         else:
-            if unknown := [head for head in heads if not project.has(head)]:
+            if unknown := project.lacks(heads):
                 raise RevisionUnknown(f"the database is at {', '.join(unknown)}, which these scripts lack")
             scripts = [step.revision for step in steps_to(project, self._target, heads)]
         revisions = tuple(described(script, self._here) for script in scripts)

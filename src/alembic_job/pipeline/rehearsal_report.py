@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from alembic_job import human
 from alembic_job.errors import JobError
 from alembic_job.gateways.watched_statements import Held, Statement
 from alembic_job.pipeline.planning import table_lines
@@ -228,9 +229,4 @@ def _shortened(sql: str) -> str:
 
 def _signed(size: float) -> str:
     """`+1.4 MiB`, `-913 B`, `0 B`."""
-    sign, size = ("+" if size > 0 else "-" if size < 0 else ""), abs(size)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{sign}{size:.0f} {unit}" if unit == "B" else f"{sign}{size:.1f} {unit}"
-        size /= 1024
-    return f"{sign}{size:.1f} TiB"
+    return f"{'+' if size > 0 else '-' if size < 0 else ''}{human.size(abs(size))}"

@@ -11,7 +11,6 @@ from alembic_job.errors import ProjectError, Refused, RevisionUnknown, SettingsE
 from alembic_job.gateways import own_schema
 from alembic_job.gateways.complaints import project_errors
 from alembic_job.gateways.history import Archived, Begun
-from alembic_job.gateways.inputs import Recorder
 from alembic_job.gateways.project import open_project
 from alembic_job.identity import Identity
 from alembic_job.logs.events import Log
@@ -20,6 +19,7 @@ from alembic_job.pipeline import exported_url
 from alembic_job.pipeline.archive import Archive, Edit
 from alembic_job.pipeline.change import Run
 from alembic_job.pipeline.failure import classify, concluded
+from alembic_job.pipeline.held import surroundings
 from alembic_job.pipeline.status import base_to_head
 from alembic_job.settings import Settings
 from alembic_job.watch import Watch
@@ -52,8 +52,7 @@ def repair(
                 hint="repair with MIGRATE_HISTORY=auto, as the runs that keep the history",
             )
         project = open_project(settings, ("upgrade", "heads"), log)
-        doing: dict[str, Any] = {"down": False, "identity": identity, "watch": watch, "log": log}
-        doing |= {"learn_secret": learn_secret, "recorder": Recorder(), "backup": lambda session: None}
+        doing = surroundings(log, watch, identity, learn_secret)
         run = _Repair(revisions, settings, project, "heads", **doing)
         with closing(run):
             try:
@@ -88,7 +87,7 @@ class _Repair(Run):
         change = archive.change
         change.expected = change.before
         context.opts["dont_mutate"] = True  # else Alembic makes the version table
-        if unknown := [head for head in heads if not self.project.has(head)]:
+        if unknown := self.project.lacks(heads):
             raise RevisionUnknown(
                 f"{change.table.label} holds {', '.join(unknown)}, which these scripts lack: they are not what is to be"
                 " recorded",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -13,11 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psycopg2
 
 from alembic_job.dsn import Dsn
-from alembic_job.errors import MigrationFailed, ProjectError, Refused, SettingsError
+from alembic_job.errors import MigrationFailed, Refused, SettingsError
 from alembic_job.gateways import autogenerate, dropping, engines, hygiene, locks, postgres, unfinished
 from alembic_job.gateways.dropping import Survey
 from alembic_job.gateways.environment import visit
-from alembic_job.gateways.inputs import Recorder
 from alembic_job.gateways.project import Project, open_project
 from alembic_job.gateways.seeds import find
 from alembic_job.identity import Identity
@@ -26,7 +24,7 @@ from alembic_job.model import Report, VersionTable
 from alembic_job.pipeline import exported_url, production
 from alembic_job.pipeline.clearing import clear
 from alembic_job.pipeline.failure import classify, concluded
-from alembic_job.pipeline.held import Held
+from alembic_job.pipeline.held import Held, surroundings
 from alembic_job.pipeline.migrating import migrate
 from alembic_job.pipeline.other import database_of
 from alembic_job.pipeline.planning import looking
@@ -94,8 +92,8 @@ def reset(
         report.source = tuple(dict.fromkeys(head for each in seen for head in each.heads))
         _drop(settings, project, plan, agreed, log, watch, identity, learn_secret)
         report.fields |= {"dropped": len(plan.relations), "rows": sum(plan.rows.values())}
-        anew = copy.copy(settings)
-        anew.new_database, anew.backup = "any", "off"  # what is there is not the project's; nothing is worth a backup
+        # What is there is not the project's, and nothing of it is worth a backup.
+        anew = settings.but(new_database="any", backup="off")
         with _told_what_stayed(plan):
             made = migrate(anew, log=log, watch=watch, identity=identity, learn_secret=learn_secret)
         report.target, report.applied = made.target, made.applied
@@ -139,17 +137,13 @@ def _look(settings: Settings, log: Log) -> tuple[Project, Dsn, list[_Seen]]:
         seen.append(_seen(context))
         _let_go(context)
 
-    with engines.logged_in(noted), looking(project, settings), _surroundings():
-        try:
-            visit(project, settings.tag, look, target)
-        except SystemExit as end:  # one that ends so means no harm
-            if end.code:
-                raise ProjectError(f"env.py ended with {end.code}", hint="see the lines above") from end
+    with engines.logged_in(noted), looking(project, settings), _kept_process():
+        visit(project, settings.tag, look, target)
     return project, dsn or (settings.login(places[-1]) if places else database_of(settings)), seen
 
 
 @contextmanager
-def _surroundings() -> Iterator[None]:
+def _kept_process() -> Iterator[None]:
     """env.py is loaded more than once: what it does to environment and working directory is undone in between."""
     environ, folder = dict(os.environ), Path.cwd()
     try:
@@ -168,8 +162,7 @@ def _let_go(context: MigrationContext) -> None:
 
 def _seen(context: MigrationContext) -> _Seen:
     table = preflight.version_table(context)
-    with preflight.kept_transaction(context):
-        heads = tuple(sorted(context.get_current_heads()))
+    heads = preflight.current_heads(context)
     connection: Any = context.connection
     default = connection.dialect.default_schema_name or table.schema
     tables = [each for metadata in autogenerate.metadata_of(context) for each in metadata.tables.values()]
@@ -268,18 +261,15 @@ def _drop(
     identity: Identity,
     learn_secret: Callable[[str], None],
 ) -> None:
-    settings = copy.copy(settings)
-    settings.transaction = "all"
+    settings = settings.but(transaction="all")
 
     def backup(session: Session) -> None:
         if not agreed.no_backup:
             back_up(settings, session.dsn, session.run.run_id, watch, log)
 
-    doing: dict[str, Any] = {"down": False, "identity": identity, "watch": watch, "log": log, "backup": backup}
-    run = _Reset(
-        plan, settings, project, settings.to or "head", **doing, learn_secret=learn_secret, recorder=Recorder()
-    )
-    with _surroundings():
+    doing = surroundings(log, watch, identity, learn_secret, backup)
+    run = _Reset(plan, settings, project, settings.to or "head", **doing)
+    with _kept_process():
         run.carry_out()
     log.info("reset.done", schemas=list(plan.schemas), relations=len(plan.relations))
 

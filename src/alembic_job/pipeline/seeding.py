@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic_job import dsn as dsns
 from alembic_job.errors import ConnectionLost, JobError, LoginFailed, MigrationFailed, Refused
 from alembic_job.gateways import postgres
-from alembic_job.gateways.inputs import Recorder
+from alembic_job.gateways.complaints import place_of
 from alembic_job.gateways.project import open_project
 from alembic_job.gateways.seeds import Seed, find
 from alembic_job.identity import Identity
 from alembic_job.logs.events import Log
 from alembic_job.model import Report
 from alembic_job.pipeline import exported_url
-from alembic_job.pipeline.failure import concluded
-from alembic_job.pipeline.held import Held
+from alembic_job.pipeline.failure import concluded, words_of
+from alembic_job.pipeline.held import Held, surroundings
 from alembic_job.pipeline.lacking import lacking
 from alembic_job.pipeline.status import pending
 from alembic_job.settings import Settings
@@ -50,13 +48,12 @@ def seed(
         project = open_project(settings, ("current",), log)
         preflight.check_target_early(project, "heads")
         found = find(settings.seed)
-        doing: dict[str, Any] = {"down": False, "identity": identity, "watch": watch, "log": log}
-        doing |= {"learn_secret": learn_secret, "recorder": Recorder(), "backup": lambda session: None}
+        doing = surroundings(log, watch, identity, learn_secret)
         run = _Seed(found, settings, project, "heads", **doing)
         try:
             run.carry_out()
         finally:
-            report.source = report.target = tuple(dict.fromkeys(h for change in run.changes for h in change.before))
+            report.went(run.changes)
     return report
 
 
@@ -71,7 +68,7 @@ class _Seed(Held):
         _, archive, heads = self._lock(context)
         change = archive.change
         change.expected = change.before
-        if unknown := [head for head in heads if not self.project.has(head)]:
+        if unknown := self.project.lacks(heads):
             raise lacking(archive.history, change.table.label, unknown)
         if left := pending(self.project, heads):
             raise Refused(
@@ -122,7 +119,7 @@ class _Seed(Held):
             raise self._failure(error) from error
 
     def _failure(self, error: Exception) -> JobError:
-        text = f"the seed {self._seed.name} failed: {_text(error)}{_place(error)}"
+        text = f"the seed {self._seed.name} failed: {words_of(error)}{place_of(error)}"
         if postgres.sqlstate(error) == "42501":
             return LoginFailed(text, hint="grant this role what the seed needs, or seed as the tables' owner")
         if postgres.is_connection_lost(error):
@@ -153,16 +150,3 @@ def _transaction(engine: Engine) -> Iterator[Connection]:
         yield connection
         mine = True
         transaction.commit()
-
-
-def _text(error: Exception) -> str:
-    orig = getattr(error, "orig", None) or error
-    return f"{type(orig).__name__}: {' '.join(str(orig).split())}"
-
-
-def _place(error: Exception) -> str:
-    """The last frame that is the project's."""
-    here = str(Path(__file__).parent.parent)
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith((here, "<"))]
-    mine = [frame for frame in frames if "site-packages" not in frame.filename]
-    return f" ({mine[-1].filename}:{mine[-1].lineno})" if mine else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -11,15 +10,13 @@ from alembic_job.errors import VerificationFailed
 from alembic_job.gateways import engines
 from alembic_job.gateways.complaints import project_errors
 from alembic_job.gateways.environment import application
-from alembic_job.gateways.inputs import Recorder
 from alembic_job.gateways.project import open_project
 from alembic_job.identity import Identity
 from alembic_job.logs.events import Log
 from alembic_job.model import Report
 from alembic_job.pipeline import exported_url
-from alembic_job.pipeline.change import Run
 from alembic_job.pipeline.failure import concluded
-from alembic_job.pipeline.held import Held
+from alembic_job.pipeline.held import Held, surroundings
 from alembic_job.pipeline.lacking import lacking
 from alembic_job.pipeline.planning import looking
 from alembic_job.settings import Settings
@@ -47,30 +44,22 @@ def stamp(
     """
     report = Report("stamp", identity.run_id)
     with concluded(report, watch), exported_url(settings):
-        settings = copy.copy(settings)
-        settings.transaction = "all"
+        settings = settings.but(transaction="all")
         project = open_project(settings, ("stamp", *revisions), log)
         for target in revisions:
             preflight.check_target_early(project, target)
-        doing: dict[str, Any] = {"down": False, "identity": identity, "watch": watch, "log": log}
-        doing |= {"learn_secret": learn_secret, "recorder": Recorder(), "backup": lambda session: None}
+        doing = surroundings(log, watch, identity, learn_secret)
         run = _Stamp(revisions, purge, settings, project, _destination(revisions), **doing)
         try:
             run.carry_out()
         finally:
-            _summarize(report, run)
+            report.went(run.changes)
     return report
 
 
 def _destination(revisions: tuple[str, ...]) -> str:
     """What env.py is told, where it asks."""
     return revisions[0] if len(revisions) == 1 else "heads"
-
-
-def _summarize(report: Report, run: Run) -> None:
-    report.source = tuple(dict.fromkeys(head for change in run.changes for head in change.before))
-    after = [change.before if change.after is None else change.after for change in run.changes]
-    report.target = tuple(dict.fromkeys(head for heads in after for head in heads))
 
 
 class _Stamp(Held):
@@ -83,7 +72,7 @@ class _Stamp(Held):
     def _before(self, context: MigrationContext) -> None:
         _, archive, heads = self._lock(context)
         change = archive.change
-        unknown = [head for head in heads if not self.project.has(head)]
+        unknown = self.project.lacks(heads)
         if unknown and not self._purge:
             raise lacking(archive.history, change.table.label, unknown)
         for target in self._targets:

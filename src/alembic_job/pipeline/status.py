@@ -71,7 +71,7 @@ def pending(project: Project, applied: Iterable[str]) -> list[str]:
 
 
 def _table(project: Project, settings: Settings, found: Found) -> dict[str, Any]:
-    unknown = [revision for revision in found.heads if not project.has(revision)]
+    unknown = project.lacks(found.heads)
     told: dict[str, Any] = {
         "version_table": found.label,
         "current": sorted(found.heads),

@@ -5,7 +5,6 @@ No database need run: the server is an embedded one, unless MIGRATE_REHEARSAL_UR
 
 from __future__ import annotations
 
-import copy
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -123,11 +122,10 @@ class _Test(ScratchWork):
 
     def _led(self, settings: Settings) -> Settings:
         """These settings for an empty database: what is not set leads there by itself, what is set is led there."""
-        mine = copy.copy(settings)
-        mine.transaction, mine.role, mine.password_command, mine.database_direct_url = "per-revision", None, None, None
-        if mine.database_url is None:
-            mine.database_url = dsns.sqlalchemy_url(self._place, "postgresql")
-        return mine
+        url = settings.database_url or dsns.sqlalchemy_url(self._place, "postgresql")
+        return settings.but(
+            database_url=url, transaction="per-revision", role=None, password_command=None, database_direct_url=None
+        )
 
     # The way through.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from collections.abc import Mapping
@@ -108,6 +109,12 @@ class Settings:
                 settings.origins[setting.name] = origin
         settings._check()
         return settings
+
+    def but(self, **changed: Any) -> Settings:
+        """The same settings with other values for some."""
+        other = copy.copy(self)
+        vars(other).update(changed)
+        return other
 
     def _check(self) -> None:
         for name in ("database_url", "database_direct_url", "rehearsal_url"):

@@ -63,6 +63,12 @@ def version_table(context: MigrationContext) -> VersionTable:
     return VersionTable(database, found or schema or current or "public", name, found is not None)
 
 
+def current_heads(context: MigrationContext) -> tuple[str, ...]:
+    """What the version table holds, sorted; no transaction is left open."""
+    with kept_transaction(context):
+        return tuple(sorted(context.get_current_heads()))
+
+
 def check_target(project: Project, target: str) -> None:
     """The target exists, and is one head unless it was named otherwise. Raises `ProjectError` (22)."""
     heads = project.heads()

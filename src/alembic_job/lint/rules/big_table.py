@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from alembic_job import human
 from alembic_job.lint.model import Database, Level, Revision, Rule, Spot, Tree
 from alembic_job.rules.effect import Effect
 from alembic_job.rules.statement import ParsedStatement
@@ -50,7 +51,7 @@ def _size(table: str, database: Database) -> int:
 
 
 def _text(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+    return human.size(size, whole=("B", "KiB", "MiB"))
 
 
 RULE = Rule(
