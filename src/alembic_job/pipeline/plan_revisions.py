@@ -52,7 +52,7 @@ class Planner:
             statements = judged(self._rendered([step.revision for step in steps], session, rendered), session)
             took = self._history() if has_history else {}
             updates = version_updates(self._context, steps) if bookkeeping else [()] * len(steps)
-        rows = zip(described, rendered, statements, updates, strict=True)
+        rows = zip(described, rendered, statements, updates, steps, strict=True)
         return tuple(
             PlannedRevision(
                 **names,
@@ -62,8 +62,9 @@ class Planner:
                 notes=found.notes,
                 took=took.get(names["revision"]),
                 bookkeeping=update,
+                follows=tuple(step.revision._all_down_revisions),
             )
-            for names, each, found, update in rows
+            for names, each, found, update, step in rows
         )
 
     def _session(self) -> tuple[Session, bool]:

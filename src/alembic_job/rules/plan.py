@@ -117,6 +117,7 @@ class PlannedRevision(NamedTuple):
     """One pending revision. `rendered` is `offline`, `now` (against the database as it is now) or `no`, for `reason`.
 
     `took`: seconds, when it was applied last. `bookkeeping`: what Alembic does to the version table then, as SQL.
+    `follows`: the revisions that must have been applied before, pending or not.
     """
 
     revision: str
@@ -128,6 +129,7 @@ class PlannedRevision(NamedTuple):
     took: float | None = None
     bookkeeping: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    follows: tuple[str, ...] = ()
 
     @property
     def worst(self) -> Worst:
@@ -143,6 +145,7 @@ class PlannedRevision(NamedTuple):
             "revision": self.revision,
             "message": self.message,
             "file": self.file,
+            "follows": list(self.follows),
             "rendered": self.rendered,
             "reason": self.reason or None,
             "statements": [each.as_json() for each in self.statements],

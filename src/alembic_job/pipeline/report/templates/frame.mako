@@ -1,0 +1,43 @@
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="${policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="referrer" content="no-referrer">
+<meta name="robots" content="noindex">
+<title>${title}</title>
+<style>${style}</style>
+</head>
+<body>
+<a class="skip" href="#outcome">To the outcome</a>
+<header>
+<p><span class="badge ${state}">${badge}</span></p>
+<h1>${title}</h1>
+<p class="soft"><bdi>${where}</bdi></p>
+</header>
+<main>
+${next.body()}\
+% if settings:
+<section aria-labelledby="settings">
+<h2 id="settings">Settings</h2>
+<details class="long"><summary>${count(len(settings), "setting")}, all others at their defaults</summary>
+<div class="scroll"><table class="fold"><thead><tr><th scope="col">Setting</th><th scope="col">Value</th><th scope="col">From</th></tr></thead><tbody>
+% for name, value, origin in settings:
+<tr><th scope="row" class="mono">${name}</th><td class="mono lines"><bdi>${value}</bdi></td><td data-name="from">${origin}</td></tr>
+% endfor
+</tbody></table></div></details>
+</section>
+% endif
+</main>
+<footer><p>Written by alembic-job ${version}, ${written}. This file asks nobody for anything.</p></footer>
+<script>${script}</script>
+</body>
+</html>
+<%def name="tools(of)">
+<div class="tools" data-of="${of}" hidden>
+<input type="search" aria-label="Show only revisions that contain" placeholder="Filter: a table, a word, a revision">
+<button type="button">Open all</button><button type="button">Close all</button>
+<span role="status" class="soft"></span>
+</div>
+</%def>
