@@ -1,5 +1,5 @@
-"""Writes the pages of docs/reference from the code's own tables, and the chart's README from its values:
-`python -m docs.generate`.
+"""Writes the pages of docs/reference and the manual page from the code's own tables, and the chart's README from its
+values: `python -m docs.generate`.
 
 `tests/unit/test_docs.py` fails while a committed page differs from what is made here.
 """
@@ -17,7 +17,8 @@ from alembic_job.cli.examples import EXAMPLES
 from alembic_job.errors import Findings, JobError, exit_codes
 from alembic_job.lint import explained
 from alembic_job.settings import SETTINGS, Setting, values
-from docs import chart, events
+from docs import chart, events, man
+from docs.cli import arguments, own_options, spelled, with_those_below
 
 REFERENCE = Path(__file__).with_name("reference")
 _NOTICE = "<!-- Made by `python -m docs.generate`: change the code's tables, not this page. -->\n\n"
@@ -154,15 +155,12 @@ def _commands(names: Iterable[str]) -> str:
 
 
 def _command(name: str, command: click.Command) -> str:
-    below = command.commands if isinstance(command, click.Group) else {}
-    return "\n\n".join([_one(name, command), *(_one(f"{name} {word}", each) for word, each in below.items())])
+    return "\n\n".join(_one(words, each) for words, each in with_those_below(name, command))
 
 
 def _one(name: str, command: click.Command) -> str:
-    context = click.Context(command)
-    arguments = "".join(f" {p.make_metavar(context)}" for p in command.params if isinstance(p, click.Argument))
-    own = [param for param in command.params if isinstance(param, click.Option) and not _is_shared(param)]
-    text = f"### `alembic-job {name}{arguments}`\n\n{command.help}"
+    own = own_options(command)
+    text = f"### `alembic-job {name}{arguments(command)}`\n\n{command.help}"
     parts = [text, _options(own) if own else "", _examples(name)]
     return "\n\n".join(filter(None, parts))
 
@@ -174,20 +172,12 @@ def _examples(name: str) -> str:
     return "\n".join(["```console", *shown, "```"]) if shown else ""
 
 
-def _is_shared(option: click.Option) -> bool:
-    """True if an option stands for a setting, or is one of Alembic's own."""
-    settings = {setting.option for setting in SETTINGS if setting.flag and setting.name != "to"}
-    settings |= {declared for param in cli.params for declared in param.opts}
-    is_target = option.name == "to" and option.metavar == "VALUE"
-    return is_target or bool(settings.intersection(option.opts))
-
-
 def _options(params: Iterable[click.Parameter]) -> str:
     rows = []
     for param in params:
         if isinstance(param, click.Option):
-            value = "" if param.is_flag else f" {param.metavar or 'N'}"
-            rows.append((f"`{', '.join(param.opts)}{value}`", " ".join((param.help or "").split())))
+            names, value = spelled(param)
+            rows.append((f"`{f'{names} {value}'.rstrip()}`", " ".join((param.help or "").split())))
     return _table(("option", "what it does"), rows)
 
 
@@ -230,6 +220,8 @@ def main() -> None:
     (REFERENCE / "lint").mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (REFERENCE / name).write_text(text, encoding="utf-8")
+    man.PATH.parent.mkdir(exist_ok=True)
+    man.PATH.write_text(man.page(), encoding="utf-8")
     chart.main()
 
 

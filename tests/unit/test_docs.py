@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 import pytest
 import yaml
-from docs import events, generate
+from docs import events, generate, man
+from docs.cli import own_options
 
 from alembic_job.cli.commands import cli
 from alembic_job.errors import exit_codes
@@ -50,6 +51,29 @@ def test_made_pages_are_fresh() -> None:
     assert there - by_a_server == set(made)
     for name, text in made.items():
         assert (generate.REFERENCE / name).read_text(encoding="utf-8") == text, f"run make docs: {name} is stale"
+
+
+def test_the_manual_page() -> None:
+    """It is fresh; each command, option, variable and exit code is in it; a line is a known macro or plain text."""
+    page = man.page()
+    assert man.PATH.read_text(encoding="utf-8") == page, "run make docs: the manual page is stale"
+    macros = {"TH", "SH", "SS", "PP", "TP", "RS", "RE", "nf", "fi", '\\"'}
+    lines = page.splitlines()[1:]
+    assert {line[1:].split(" ")[0] for line in lines if line.startswith(".")} <= macros
+    assert all(line and line[0] != "'" for line in lines)
+    texts = "\n".join(line for line in lines if not line.startswith("."))
+    assert not re.findall(r"(?<!\\)[-'`^~]|\\(?!-|f[BIR]|&|\((?:rs|aq|ga|ha|ti))", texts)
+    assert page.count(".nf\n") == page.count(".fi\n") and page.count(".RS 4\n") == page.count(".RE\n")
+    plain = re.sub(r"\\f[BIR]|\\&", "", page).replace("\\-", "-")
+    assert all(f'\n.SS "{name}' in plain for name in cli.commands)
+    assert all(f".TP\n{name}" in plain for name in [*VARIABLES, *map(str, exit_codes())])
+    options = {option for command in cli.commands.values() for each in own_options(command) for option in each.opts}
+    assert all(re.search(rf"(^|, ){option}\b", plain, re.MULTILINE) for option in options)
+
+
+def test_text_for_the_manual_page() -> None:
+    """What roff would obey or print otherwise is shown as it is."""
+    assert man.roff(".ini's `--x` \\ ~^`") == "\\&.ini\\(aqs \\fB\\-\\-x\\fR \\(rs \\(ti\\(ha\\(ga"
 
 
 def test_every_event_has_a_meaning() -> None:

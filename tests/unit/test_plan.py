@@ -11,10 +11,11 @@ from alembic_job.gateways.parser import parse
 from alembic_job.pipeline.plan_evidence import Concern, _wanted
 from alembic_job.pipeline.plan_markdown import as_markdown
 from alembic_job.pipeline.plan_sql import as_sql
-from alembic_job.pipeline.plan_text import as_text, plain
+from alembic_job.pipeline.plan_text import as_text
 from alembic_job.rules.effect import Mode
 from alembic_job.rules.plan import OFFLINE, Plan, PlannedRevision, PlannedStatement, PlannedTable, TableLock
 from alembic_job.rules.plan_ahead import Ahead
+from alembic_job.screen import plain
 
 READS = (
     ("SELECT 1", True),

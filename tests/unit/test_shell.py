@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
+from docs.cli import with_those_below
 
 from alembic_job.cli.commands import cli
 from alembic_job.cli.examples import EXAMPLES
@@ -16,13 +19,16 @@ from alembic_job.cli.shell import sections
 from tests.conftest import job_environment
 from tests.projectkit import make_project, sql
 
+NAMES = [name for first, command in cli.commands.items() for name, _ in with_those_below(first, command)]
 LINES = [line for lines in EXAMPLES.values() for line, _ in lines]
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_every_example_is_understood(line: str) -> None:
+def test_every_example_is_understood(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its options and arguments are those of the command."""
-    words = shlex.split(line.partition(" >> ")[0])
+    (tmp_path / "job.log").touch()
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(re.split(r" >>? ", line)[0])
     context = cli.make_context("alembic-job", words)
     command: click.Command = cli
     rest = [*context._protected_args, *context.args]
@@ -35,13 +41,27 @@ def test_every_example_is_understood(line: str) -> None:
 
 
 def test_every_command_is_in_one_section() -> None:
-    """And its help shows the examples as they were written, a line each."""
+    """And the help of all ends with what exit codes mean."""
     named = [name for _, names in sections(cli.commands) for name in names]
     assert sorted(named) == sorted(cli.commands)
-    assert set(EXAMPLES) <= set(cli.commands)
-    for name in EXAMPLES:
-        shown = cli.commands[name].get_help(click.Context(cli.commands[name]))
-        assert all(f"  alembic-job {line}" in shown for line, _ in EXAMPLES[name])
+    shown = shown_help("")
+    assert "  20 to 29  not done, and somebody has to change something first" in shown
+
+
+def shown_help(words: str) -> str:
+    """What `alembic-job WORDS --help` shows at a terminal of 80 columns."""
+    done = CliRunner().invoke(cli, [*words.split(), "--help"], prog_name="alembic-job", terminal_width=80)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_shows_examples(name: str) -> None:
+    """Of every command, as they were written, a line each, and no line is longer than a terminal is wide."""
+    shown = shown_help(name)
+    assert EXAMPLES[name]
+    assert all(f"  alembic-job {line}" in shown for line, _ in EXAMPLES[name])
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def completed(project: Path, words: str) -> list[str]:

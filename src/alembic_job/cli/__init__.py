@@ -60,6 +60,6 @@ def _usage(error: click.ClickException, arguments: list[str]) -> NoReturn:
 
 
 def _say(error: str, hint: str) -> None:
-    click.secho(f"error: {error}", fg="red", err=True)
+    click.secho(f"error: {error}", fg="red", err=True, color=False if os.environ.get("NO_COLOR") else None)
     if hint:
         click.echo(f"hint: {hint}", err=True)

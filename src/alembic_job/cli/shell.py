@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 _VARIABLE = "_ALEMBIC_JOB_COMPLETE"  # as click derives it from the program's name
+_EXIT_CODES = (
+    ("0", "done; also if nothing was pending"),
+    ("1, 2", "a defect of alembic-job; a wrong command line"),
+    ("3", "a question was answered with yes: something is pending, or was found"),
+    ("10 to 19", "not done, and trying again may help"),
+    ("20 to 29", "not done, and somebody has to change something first"),
+)
 _OF_REVISIONS = ("to", "revision", "revisions")
 
 
@@ -29,8 +36,19 @@ def sections(commands: Iterable[str]) -> list[tuple[str, list[str]]]:
     ]
 
 
+class _Below(click.Group):
+    """A command with commands of its own, which show their examples."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """As click's."""
+        cmd.epilog = cmd.epilog or epilog(f"{self.name} {name or cmd.name}")
+        super().add_command(cmd, name)
+
+
 class Commands(click.Group):
     """A group whose help has its commands in sections, and whose commands show their examples."""
+
+    group_class = _Below
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """As click's; revisions are completed wherever one is asked for."""
@@ -46,6 +64,12 @@ class Commands(click.Group):
             rows = [(name, self.commands[name].get_short_help_str(formatter.width - width - 6)) for name in names]
             with formatter.section(title):
                 formatter.write_dl(rows, col_max=width)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Exit codes"):
+            formatter.write_dl(_EXIT_CODES)
+        formatter.write_paragraph()
+        formatter.write_text("alembic-job COMMAND --help has options and examples of each.")
 
 
 class _Revision(click.types.StringParamType):

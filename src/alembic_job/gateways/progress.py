@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -143,8 +144,12 @@ def _command(statement: str | None) -> str | None:
     return " ".join(verb[0].upper().split()) if verb else None
 
 
-def bar(progress: Progress, width: int = 80) -> str:
-    """One line for a terminal of that width: `CREATE INDEX on public.orders: sorting  [██░░░░░░░░] 21 %  12 s`."""
+def bar(progress: Progress, width: int | None = None) -> str:
+    """One line for a terminal of that width: `CREATE INDEX on public.orders: sorting  [██░░░░░░░░] 21 %  12 s`.
+
+    Without a width it is for the one we are at (its last column stays free), or for 80 columns if there is none.
+    """
+    width = width or shutil.get_terminal_size((81, 24)).columns - 1
     seconds = "" if progress.seconds is None else f"  {_duration(progress.seconds)}"
     end = _measured(progress) + seconds
     about = progress.command or "statement"

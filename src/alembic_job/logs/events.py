@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TextIO
 
@@ -57,19 +58,28 @@ def json_log(write: Callable[[str], None], redactor: Redactor, level: str, **bou
 
 
 def text_log(stream: TextIO, redactor: Redactor, level: str, **bound: Any) -> Log:
-    """A logger for people: coloured where the stream is a terminal, one event a line, `run_id` left out."""
+    """A logger for people: one event a line, `run_id` left out. At a terminal it is coloured, unless NO_COLOR is set,
+    and what only tells how far something is stands in one line that is written over."""
     import structlog.dev
+
+    from alembic_job.logs import passing
+
+    shown = passing.shown_at(stream)
 
     def clean(_logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
         event.pop("run_id", None)
+        event = redactor.event(event)
+        if shown(event):
+            raise structlog.DropEvent
         if event["event"] == "statement.progress":  # its message is a bar that says it all
             event = {name: event[name] for name in ("event", "message")}
-        return redactor.event({"timestamp": timestamp()[11:23], "level": method, **event})
+        return {"timestamp": timestamp()[11:23], "level": method, **event}
 
-    def write(line: str) -> None:
-        print(line, file=stream, flush=True)
+    def write(text: str) -> None:
+        print(text, file=stream, flush=True)
 
-    renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=0, sort_keys=False)
+    coloured = stream.isatty() and not os.environ.get("NO_COLOR")
+    renderer = structlog.dev.ConsoleRenderer(colors=coloured, pad_event_to=0, sort_keys=False)
     return _logger(write, level, [clean, renderer], bound)
 
 

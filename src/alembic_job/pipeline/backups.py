@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from alembic_job import human
@@ -16,6 +17,7 @@ from alembic_job.logs.events import Log
 from alembic_job.model import Report
 from alembic_job.pipeline.failure import concluded
 from alembic_job.pipeline.other import report_of
+from alembic_job.screen import DIM, PLAIN, YELLOW, Screen, table
 from alembic_job.settings import Settings
 from alembic_job.steps import backup as step
 from alembic_job.steps.wait import wait_for_primary
@@ -117,7 +119,7 @@ def choose(store: Store, found: list[Manifest], name: str | None, database: str 
     raise SettingsError(f"{what} in {store.place}", hint=f"the newest there: {there}")
 
 
-def listed(settings: Settings, _log: Log, as_json: bool) -> str:
+def listed(settings: Settings, _log: Log, as_json: bool, screen: Screen = PLAIN) -> str:
     """The backups in the store, the oldest first, as a table for people or as JSON."""
     store = backups.store_of(settings.backup_url)
     found = store.manifests()
@@ -139,7 +141,8 @@ def listed(settings: Settings, _log: Log, as_json: bool) -> str:
         )
         for each in found
     ]
-    widths = [max(len(row[column]) for row in rows_of_text) for column in range(len(rows_of_text[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows_of_text
-    )
+    return "\n".join(table(rows_of_text, screen, shrinks=(1, 2, 6), colours=dict.fromkeys(range(7), _colour)))
+
+
+def _colour(row: Sequence[str]) -> str:
+    return DIM if row[0] == "TAKEN AT" else YELLOW if row[5].endswith("partial") else ""

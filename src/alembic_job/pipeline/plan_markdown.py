@@ -11,13 +11,13 @@ import re
 from alembic_job.pipeline.plan_text import (
     duration,
     lock_words,
-    plain,
     plain_lines,
     revision_words,
     statement_words,
     worst_words,
 )
 from alembic_job.rules.plan import NOT_RENDERED, Plan, PlannedRevision, PlannedTable, Worst
+from alembic_job.screen import plain
 
 _LONGEST, _LONGEST_TABLE = 60_000, 40_000  # characters; GitHub takes 65,536
 _SAFE = re.compile(r"[^A-Za-z0-9 ,]")

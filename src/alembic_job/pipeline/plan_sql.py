@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from alembic_job.pipeline.plan_text import BY_NOW_WORDS, plain
+from alembic_job.pipeline.plan_text import BY_NOW_WORDS
 from alembic_job.rules.plan import BY_NOW, NOT_RENDERED, Plan, PlannedRevision, PlannedTable
+from alembic_job.screen import plain
 
 _MISSING = "DO $missing$ BEGIN RAISE EXCEPTION 'this script lacks a revision: see the comment above'; END $missing$"
 

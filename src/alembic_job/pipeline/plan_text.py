@@ -15,6 +15,7 @@ from alembic_job.rules.plan import (
     TableLock,
     Worst,
 )
+from alembic_job.screen import plain
 
 _LONGEST = 110  # characters of a statement
 _RED, _YELLOW, _DIM, _BOLD = "31", "33", "2", "1"
@@ -124,11 +125,6 @@ def worst_words(worst: Worst) -> list[str]:
 def shortened(sql: str) -> str:
     text = plain(" ".join(sql.split()))
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-
-
-def plain(text: str) -> str:
-    """On one line, without what a terminal would obey or draw in another order."""
-    return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in " ".join(text.split()))
 
 
 def plain_lines(text: str) -> str:

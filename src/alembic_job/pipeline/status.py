@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 from alembic_job.errors import JobError
@@ -15,13 +17,13 @@ from alembic_job.gateways.environment import application, visit
 from alembic_job.gateways.history import History, labels
 from alembic_job.gateways.project import Project, alembic_library, open_project
 from alembic_job.logs.events import Log
-from alembic_job.logs.lines import MASK
 from alembic_job.model import VersionTable
 from alembic_job.pipeline.failure import classify
 from alembic_job.pipeline.other import database_of
 from alembic_job.pipeline.undoing import Ahead
-from alembic_job.settings import SETTINGS, Settings
-from alembic_job.settings.table import BY_NAME
+from alembic_job.screen import DIM, PLAIN, RED, YELLOW, Screen, table
+from alembic_job.settings import Settings
+from alembic_job.settings.shown import rows as settings_rows
 from alembic_job.steps import preflight
 
 
@@ -118,27 +120,42 @@ def _running(settings: Settings) -> list[dict[str, Any]]:
         connection.close()
 
 
-def as_text(found: dict[str, Any]) -> str:
+def as_text(found: dict[str, Any], screen: Screen = PLAIN) -> str:
     """The same for people."""
-    lines = [f"heads     {', '.join(found['heads']) or '(no revisions)'}"]
-    for table in found["tables"]:
-        lines.append(f"table     {table['version_table']}")
-        lines.append(f"current   {', '.join(table['current']) or '(nothing applied)'}")
-        if table["unknown"]:
-            lines.append(f"unknown   {', '.join(table['unknown'])}: these scripts lack it (a newer image?)")
-            if way := table["way_back"]:
-                lines.append(f"way back  rollback --to {way['to'][0]} undoes {', '.join(way['undoes'])} from here")
+    rows = list(_status_rows(found))
+    if screen.width is None:
+        return "\n".join(f"{name:<8}  {value}" for name, value in rows)
+    return "\n".join(table(rows, screen, shrinks=[1], colours={0: _status_colour}))
+
+
+def _status_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "heads", ", ".join(found["heads"]) or "(no revisions)"
+    for each in found["tables"]:
+        yield "table", each["version_table"]
+        yield "current", ", ".join(each["current"]) or "(nothing applied)"
+        if each["unknown"]:
+            yield "unknown", f"{', '.join(each['unknown'])}: these scripts lack it (a newer image?)"
+            if way := each["way_back"]:
+                yield "way back", f"rollback --to {way['to'][0]} undoes {', '.join(way['undoes'])} from here"
         else:
-            lines.append(f"pending   {len(table['pending'])}" + "".join(f"\n          {r}" for r in table["pending"]))
+            yield "pending", str(len(each["pending"]))
+            yield from (("", revision) for revision in each["pending"])
     for run in found["running"]:
-        lines.append(f"running   {run['owner'] or 'name hidden'} (pid {run['pid']}) since {run['since']}")
-        lines += [f"          pid {work['pid']} {work['state']}: {work['statement']}" for work in run["work"]]
+        yield "running", f"{run['owner'] or 'name hidden'} (pid {run['pid']}) since {run['since']}"
+        yield from (("", f"pid {work['pid']} {work['state']}: {work['statement']}") for work in run["work"])
     if not found["running"]:
-        lines.append("running   nobody")
-    return "\n".join(lines)
+        yield "running", "nobody"
 
 
-def applied(settings: Settings, _log: Log, as_json: bool) -> str:
+def _status_colour(row: Sequence[str]) -> str:
+    """What asks for attention."""
+    name, value = row
+    if name == "unknown":
+        return RED
+    return YELLOW if name == "pending" and value != "0" else DIM
+
+
+def applied(settings: Settings, _log: Log, as_json: bool, screen: Screen = PLAIN) -> str:
     """What the history tells of revisions, stamps, seeds and resets, the oldest first; for people, or as JSON."""
     connection = postgres.connect(database_of(settings), "alembic-job history")
     try:
@@ -150,7 +167,8 @@ def applied(settings: Settings, _log: Log, as_json: bool) -> str:
         return json.dumps(tables, indent=2, ensure_ascii=False, default=str)
     if not tables:
         return f"no history in schema {schema} yet: it begins with the next `alembic-job migrate`"
-    return "\n".join(line for label, rows in tables.items() for line in _applied_lines(label, rows))
+    told = _applied_lines if screen.width is None else partial(_applied_table, screen)
+    return "\n".join(line for label, rows in tables.items() for line in told(label, rows))
 
 
 def _executed(history: History) -> list[dict[str, Any]]:
@@ -158,13 +176,44 @@ def _executed(history: History) -> list[dict[str, Any]]:
 
 
 def _applied_lines(label: str, rows: list[dict[str, Any]]) -> list[str]:
-    lines = [f"table {label}" + ("" if rows else ": nothing was executed by alembic-job yet")]
-    for row in rows:
-        when = row["finished_at"].strftime("%Y-%m-%d %H:%M:%S%z")
-        image = row["image"] or f"alembic-job {row['job_version']}"
-        by = f"{image} on {row['host']} as {row['login']}" if row["host"] else "a run that was not recorded"
-        lines.append(f"  {when}  {_stamped(row, by) if row['revision'] is None else _step(row, by)}")
-    return lines
+    return [_table_title(label, rows)] + [
+        f"  {_when(row)}  {_stamped(row, _by(row)) if row['revision'] is None else _step(row, _by(row))}"
+        for row in rows
+    ]
+
+
+def _table_title(label: str, rows: list[dict[str, Any]]) -> str:
+    return f"table {label}" + ("" if rows else ": nothing was executed by alembic-job yet")
+
+
+def _when(row: dict[str, Any]) -> str:
+    return str(row["finished_at"].strftime("%Y-%m-%d %H:%M:%S%z"))
+
+
+def _by(row: dict[str, Any]) -> str:
+    image = row["image"] or f"alembic-job {row['job_version']}"
+    return f"{image} on {row['host']} as {row['login']}" if row["host"] else "a run that was not recorded"
+
+
+def _applied_table(screen: Screen, label: str, rows: list[dict[str, Any]]) -> list[str]:
+    headings = ("FINISHED AT", "WHAT", "REVISION", "MESSAGE", "TOOK", "WAITED", "BY")
+    cells = [headings, *(_applied_cells(row) for row in rows)]
+    lines = table(cells, screen, shrinks=(2, 3, 6), colours=dict.fromkeys(range(7), _applied_colour))
+    return [screen.text(_table_title(label, rows)), *(lines if rows else ())]
+
+
+def _applied_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    if row["revision"] is None:
+        return _when(row), _did(row), f"{_heads(row['from'])} -> {_heads(row['to'])}", "", "", "", _by(row)
+    waited = f"{row['lock_seconds']:.3g} s" if row["lock_seconds"] >= 0.01 else ""
+    what = "reverted" if row["down"] else "applied"
+    return _when(row), what, row["revision"], row["message"] or "", f"{row['seconds']:.3g} s", waited, _by(row)
+
+
+def _applied_colour(row: Sequence[str]) -> str:
+    if row[0] == "FINISHED AT":
+        return DIM
+    return YELLOW if row[1] not in ("applied", "seeded") else ""
 
 
 def _step(row: dict[str, Any], by: str) -> str:
@@ -175,62 +224,50 @@ def _step(row: dict[str, Any], by: str) -> str:
 
 
 def _stamped(row: dict[str, Any], by: str) -> str:
-    what = {"stamp": "stamped", "seed": "seeded"}.get(row["command"], row["command"])
-    return f"{what:<8}  {_heads(row['from'])} -> {_heads(row['to'])}  ({by})"
+    return f"{_did(row):<8}  {_heads(row['from'])} -> {_heads(row['to'])}  ({by})"
+
+
+def _did(row: dict[str, Any]) -> str:
+    return str({"stamp": "stamped", "seed": "seeded"}.get(row["command"], row["command"]))
 
 
 def _heads(revisions: list[str] | None) -> str:
     return ", ".join(revisions or ()) or "nothing"
 
 
-def show_settings(settings: Settings, as_json: bool) -> str:
+def show_settings(settings: Settings, as_json: bool, screen: Screen = PLAIN) -> str:
     """Every setting, its value without secrets, and where it came from."""
-    rows = [(setting, _shown(settings, setting.name), settings.origins[setting.name]) for setting in SETTINGS]
+    rows = settings_rows(settings)
     if as_json:
-        return json.dumps(
-            {setting.variable: {"value": value, "from": origin} for setting, value, origin in rows}, indent=2
-        )
-    width = max(len(setting.variable) for setting in SETTINGS)
-    return "\n".join(
-        f"{setting.variable:<{width}}  {value if value is not None else '-':<24}  {origin}"
-        for setting, value, origin in rows
-    )
+        return json.dumps({name: {"value": value, "from": origin} for name, value, origin in rows}, indent=2)
+    told = [(name, value if value is not None else "-", origin) for name, value, origin in rows]
+    if screen.width is not None:
+        return "\n".join(table(told, screen, shrinks=(1, 2), colours=dict.fromkeys(range(3), _setting_colour)))
+    width = max(len(name) for name, _, _ in told)
+    return "\n".join(f"{name:<{width}}  {value:<24}  {origin}" for name, value, origin in told)
 
 
-def _shown(settings: Settings, name: str) -> str | None:
-    value = getattr(settings, name)
-    if value is None:
-        return None
-    if name == "database_url":
-        return settings.database.redacted() if settings.database else None
-    if name == "database_direct_url":
-        return settings.direct.redacted() if settings.direct else None
-    if name == "rehearsal_url":
-        return settings.rehearsal.redacted() if settings.rehearsal else str(value)
-    if name == "notify":
-        return " ".join(f"{url.partition('://')[0]}://{MASK}" for url in value)
-    if BY_NAME[name].secret:
-        return MASK
-    if isinstance(value, tuple | frozenset):
-        return " ".join(value if isinstance(value, tuple) else sorted(value))
-    return f"{value:g}s" if isinstance(value, float) else str(value)
+def _setting_colour(row: Sequence[str]) -> str:
+    """What somebody set stands out."""
+    return DIM if row[2] == "default" else ""
 
 
 def alembic_answer(settings: Settings, log: Log, name: str, command: list[str], **arguments: Any) -> str:
-    """What Alembic's own command of that name prints."""
+    """What Alembic's own command of that name prints, to its last newline."""
     alembic_library()
     import alembic.command
 
     project = open_project(settings, tuple(command), log)
     engines.map_plain_scheme()
-    project.config.stdout = io.StringIO()
+    told, encoding = io.BytesIO(), sys.stdout.encoding or "utf-8"  # Alembic replaces what the encoding lacks
+    project.config.stdout = io.TextIOWrapper(told, encoding=encoding, newline="", write_through=True)
 
     def run() -> None:
         with application(project) if name == "current" or arguments.get("indicate_current") else nullcontext():
             getattr(alembic.command, name)(project.config, **arguments)
 
     _guarded(project, settings, run)
-    return project.config.stdout.getvalue().rstrip("\n")
+    return told.getvalue().decode(encoding)
 
 
 def _guarded(project: Project, settings: Settings, function: Any) -> Any:
