@@ -88,6 +88,8 @@ MEANINGS = {
     "reset.done": "`reset` has dropped what was in these schemas; the revisions follow.",
     "reset.left": "What `reset` could not drop of these schemas.",
     "reset.planned": "What `reset` would drop: tables with rows, and others; `stays` are schemas that it leaves alone.",
+    "report.not_written": "MIGRATE_REPORT: the page could not be written, and why; the run ends as it would have.",
+    "report.written": "MIGRATE_REPORT: the page of this run is there.",
     "restore.finished": "The backup is restored and verified: `database` is where its data is now.",
     "restore.not_removed": "The new database of a restore that failed could not be dropped; the hint is how.",
     "restore.planned": "What a restore is going to do, or would do with `--yes`.",
@@ -106,6 +108,7 @@ MEANINGS = {
     "revision.one_way": "The downgrade of a revision cannot be rendered, so no older image can undo it: why.",
     "revision.restarted": "A lock was not free while others were held, or a deadlock was lost: the revision was rolled "
     "back, and starts again with these locks.",
+    "revision.planned": "A revision that is pending, in the order of the plan; `follows` are those it builds on.",
     "revision.resumed": "An earlier run committed a part of this revision: these statements are not executed again.",
     "revision.reverted": "A revision was downgraded; `committed` if it can no longer be rolled back.",
     "revision.reverting": "The downgrade of a revision begins.",
@@ -126,6 +129,8 @@ MEANINGS = {
     "settings.unknown": "There are MIGRATE_ variables that nobody knows.",
     "shortcut.not_recorded": "The next run has to look anew, and why.",
     "termination_log.failed": "The termination message could not be written; the run ends as it would have.",
+    "statement.executed": "A statement of a revision was executed, or failed with the SQLSTATE `error`; of "
+    "`duration_seconds` it waited `waited_seconds` for locks.",
     "statement.progress": "A statement has run for long: which, its phase, how much is done if PostgreSQL says so.",
     "statement.skipped": "A statement of a revision that is gone on with was committed before.",
     "table.locked": "A lock that was not free at once was won.",

@@ -37,7 +37,7 @@ _INDIFFERENT = frozenset(
     "MIGRATE_LOCK_POLICY MIGRATE_TABLE_LOCK_TIMEOUT MIGRATE_MAX_LOCK_HOLD MIGRATE_TERMINATE_BLOCKERS "
     "MIGRATE_LOG_QUERIES MIGRATE_HEARTBEAT MIGRATE_SERVER_DISK MIGRATE_IMAGE MIGRATE_ARCHIVE MIGRATE_WHEN_EDITED "
     "MIGRATE_LINT MIGRATE_FOREIGN "
-    "MIGRATE_NOTIFY MIGRATE_NOTIFY_ON".split()
+    "MIGRATE_NOTIFY MIGRATE_NOTIFY_ON MIGRATE_REPORT".split()
     for suffix in ("", "_FILE")
 )
 
@@ -58,7 +58,7 @@ def request_key(arguments: list[str], environ: dict[str, str] | os._Environ[str]
 
     `None` if it is of a kind that is never decided here.
     """
-    if not _is_plain(arguments) or _is_unsuited(environ):
+    if not _is_plain(arguments) or _is_unsuited(environ) or environ.get("MIGRATE_REPORT"):
         return None
     if environ.get("MIGRATE_BEFORE_WHEN", "pending").strip().lower() != "pending":
         return None

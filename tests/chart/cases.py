@@ -200,6 +200,7 @@ CASES: dict[str, Case] = {
     "migrations.settings.logQueries": Case("off", _variable("MIGRATE_LOG_QUERIES", '"off"')),
     "migrations.settings.heartbeat": Case("1s", _variable("MIGRATE_HEARTBEAT", "1s")),
     "migrations.settings.serverDisk": Case("500GiB", _variable("MIGRATE_SERVER_DISK", "500GiB")),
+    "migrations.settings.report": Case("/reports/", _variable("MIGRATE_REPORT", "/reports/")),
     "migrations.settings.role": Case("we ird", _variable("MIGRATE_ROLE", "we ird")),
     "migrations.settings.searchPath": Case(
         '"$user", app', "- name: MIGRATE_SEARCH_PATH\n              value: '\"$$user\", app'"

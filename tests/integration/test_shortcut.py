@@ -360,3 +360,12 @@ def test_the_look_is_bounded(settled: Database, project: Path) -> None:
     job.terminate()
     assert finish(job, 10).code == 14
     holder.close()
+
+
+def test_who_wants_a_report_gets_one_of_every_run(settled: Database, project: Path, tmp_path: Path) -> None:
+    page = tmp_path / "run.html"
+    assert not is_proven(migrate(project, settled, MIGRATE_REPORT=str(page)))
+    assert "exit code 0" in page.read_text()
+    assert is_proven(migrate(project, settled))
+    [ready] = run_job("wait-for-migrations", cwd=project, url=settled.url).events("migrations.ready")
+    assert ready["proven"]

@@ -118,6 +118,7 @@ becomes words as of a shell. Kubernetes takes $(X) for a reference and $$ for $,
 {{- $_ := unset $settings "skip" -}}
 {{- else -}}
 {{- $_ := unset $settings "waitTimeout" -}}
+{{- $_ := unset $settings "report" -}}
 {{- $_ := set $settings "whenAhead" $wait.whenAhead -}}
 {{- if eq .run "wait" -}}
 {{- $_ := set $settings "migrationsTimeout" $wait.timeout -}}

@@ -8,8 +8,9 @@ from typing import Any, NoReturn
 import click
 
 from alembic_job import __version__
-from alembic_job.cli import authoring, desk, linting, options, shell, testing
-from alembic_job.cli.running import ask, job, late, prepared
+from alembic_job.cli import authoring, desk, linting, options, reporting, shell, testing
+from alembic_job.cli.running import answered, ask, job, late, prepared
+from alembic_job.cli.tables import ask_at
 from alembic_job.errors import Refused, UsageError
 
 JOB_COMMANDS = (
@@ -198,7 +199,7 @@ def backup(context: click.Context, /, **given: Any) -> None:
 def backup_list(context: click.Context, /, as_json: bool, **given: Any) -> None:
     """The backups in MIGRATE_BACKUP_URL, the oldest first."""
     listed = late("pipeline.backups.listed")
-    ask(context, _with_outer(context, given), lambda settings, log: str(listed(settings, log, as_json)))
+    ask_at(context, _with_outer(context, given), lambda settings, log, on: str(listed(settings, log, as_json, on)))
 
 
 @backup.command("verify")
@@ -289,19 +290,19 @@ def status(context: click.Context, /, as_json: bool, exit_code: bool, **given: A
     """Where the database is, what is pending, who is running."""
     found: dict[str, Any] = {}
 
-    def produce(settings: Any, log: Any) -> str:
+    def produce(settings: Any, log: Any, on: Any) -> str:
         import json
 
         found.update(late("pipeline.status.status")(settings, log))
-        return json.dumps(found, indent=2, default=str) if as_json else str(late("pipeline.status.as_text")(found))
+        return json.dumps(found, indent=2, default=str) if as_json else str(late("pipeline.status.as_text")(found, on))
 
-    ask(context, given, produce)
+    ask_at(context, given, produce)
     return 3 if exit_code and not found["up_to_date"] else 0
 
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="one JSON object; the same as --format json")
-@click.option("--format", "form", type=click.Choice(["text", "json", "markdown", "sql"]), help="[default text]")
+@click.option("--format", "form", type=click.Choice(["text", "json", "markdown", "sql", "html"]), help="[default text]")
 @click.option("--rehearse", is_flag=True, help="run them on a copy of the database, up, down and up, and measure")
 @click.option("--exit-code", is_flag=True, help="exit 3 if something is pending; with --rehearse, for a finding")
 @options.some(*options.QUESTION_NAMES, "to", *_REHEARSAL)
@@ -356,16 +357,25 @@ def config(context: click.Context, /, as_json: bool, **given: Any) -> None:
     """Every setting in force and where it came from, without secrets."""
     from alembic_job.pipeline.status import show_settings
 
-    ask(context, given, lambda settings, log: show_settings(settings, as_json))
+    ask_at(context, given, lambda settings, log, on: show_settings(settings, as_json, on))
 
 
 def _alembic(name: str, context: click.Context, given: dict[str, Any], command: list[str], **arguments: Any) -> None:
     from alembic_job.pipeline.status import alembic_answer
 
-    ask(context, given, lambda settings, log: alembic_answer(settings, log, name, command, **arguments))
+    told = answered(context, given, lambda settings, log: alembic_answer(settings, log, name, command, **arguments))
+    click.echo(told, nl=False)
+
+
+def _tree(context: click.Context, given: dict[str, Any], ascii_only: bool, **asked: Any) -> None:
+    def produce(settings: Any, log: Any, on: Any) -> str:
+        return str(late("pipeline.tree.tree")(settings, log, late("pipeline.tree.Asked")(**asked), on))
+
+    ask_at(context, given, produce, ascii_only=ascii_only)
 
 
 _VERBOSE = click.option("-v", "--verbose", is_flag=True, help="more of each revision")
+_ASCII = click.option("--ascii", "ascii_only", is_flag=True, help="with --tree: no signs but ASCII")
 
 
 @cli.command()
@@ -382,15 +392,23 @@ def current(context: click.Context, /, verbose: bool, **given: Any) -> None:
 @click.option("-i", "--indicate-current", is_flag=True, help="mark the database's revision")
 @click.option("--applied", is_flag=True, help="what was executed on the database instead, when and by whom")
 @click.option("--json", "as_json", is_flag=True, help="with --applied: one JSON object")
+@click.option("--tree", is_flag=True, help="as a tree, a lane a branch")
+@_ASCII
 @_VERBOSE
 @options.question
 @click.pass_context
-def history(context: click.Context, /, applied: bool, as_json: bool, **given: Any) -> None:
+def history(
+    context: click.Context, /, applied: bool, as_json: bool, tree: bool, ascii_only: bool, **given: Any
+) -> None:
     """The revisions of the scripts, newest first."""
     rev_range, indicate_current, verbose = (given.pop(name) for name in ("rev_range", "indicate_current", "verbose"))
-    if applied:
+    if applied and tree:
+        raise click.UsageError("--applied and --tree exclude each other")
+    if tree:
+        _tree(context, given, ascii_only, rev_range=rev_range, indicate_current=indicate_current, verbose=verbose)
+    elif applied:
         told = late("pipeline.status.applied")
-        ask(context, given, lambda settings, log: str(told(settings, log, as_json)))
+        ask_at(context, given, lambda settings, log, on: str(told(settings, log, as_json, on)))
     else:
         arguments = {"rev_range": rev_range, "indicate_current": indicate_current, "verbose": verbose}
         _alembic("history", context, given, ["history"], **arguments)
@@ -406,12 +424,21 @@ def heads(context: click.Context, /, verbose: bool, **given: Any) -> None:
 
 
 @cli.command()
+@click.option("--tree", is_flag=True, help="forks, merges and ends as a tree, the rest only counted")
+@click.option("-i", "--indicate-current", is_flag=True, help="with --tree: mark the database's revision")
+@_ASCII
 @_VERBOSE
 @options.question
 @click.pass_context
-def branches(context: click.Context, /, verbose: bool, **given: Any) -> None:
+def branches(
+    context: click.Context, /, tree: bool, indicate_current: bool, ascii_only: bool, verbose: bool, **given: Any
+) -> None:
     """The revisions from which branches begin."""
-    _alembic("branches", context, given, ["branches"], verbose=verbose)
+    if tree:
+        asked = {"indicate_current": indicate_current, "verbose": verbose, "only_branches": True}
+        _tree(context, given, ascii_only, **asked)
+    else:
+        _alembic("branches", context, given, ["branches"], verbose=verbose)
 
 
 @cli.command()
@@ -425,5 +452,12 @@ def show(context: click.Context, /, revision: str, **given: Any) -> None:
     _alembic("show", context, given, ["show", revision], rev=revision)
 
 
-for command in (*authoring.COMMANDS, *desk.COMMANDS, linting.lint, *testing.COMMANDS, shell.completion):
+for command in (
+    *authoring.COMMANDS,
+    *desk.COMMANDS,
+    linting.lint,
+    *testing.COMMANDS,
+    reporting.report,
+    shell.completion,
+):
     cli.add_command(command)

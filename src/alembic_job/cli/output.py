@@ -117,6 +117,7 @@ class JobOutput:
         self._finish = threading.Lock()
         self._ending: Report | None = None
         self.ended: Callable[[Report], None] = lambda report: None  # whoever else wants to know
+        self.reported: Callable[[Report, Log], None] = lambda report, log: None  # who writes it down
         self._redactor = Redactor(known_secrets())
         self._resources = ExitStack()
         self.capture: Capture | None = None
@@ -140,6 +141,10 @@ class JobOutput:
         """A text without the secrets that are known by now."""
         return self._redactor.text(text)
 
+    def redacted(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Fields of an event, likewise."""
+        return self._redactor.event(fields)
+
     def finish(self, report: Report, *, run_exit_functions: bool = True) -> NoReturn:
         """Writes `job.finished` as the very last line and ends the process with the report's exit code.
 
@@ -156,6 +161,7 @@ class JobOutput:
             threading.Event().wait()  # another thread is ending the process
         if children := sys.modules.get("alembic_job.gateways.children"):
             children.end_all()
+        self.reported(report, self.log)
         fields = report.as_fields()
         self._write_termination_log(fields)
         write = self._last.info if report.exit_code == 0 else self._last.error

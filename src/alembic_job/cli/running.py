@@ -46,8 +46,8 @@ def job(command: str, context: click.Context, given: dict[str, Any], function: C
                 output.learn_secret(secret)
         for warning in settings.warnings:
             output.log.warning("settings.unknown", message=warning)
-        output.log.info("job.started", command=command, version=__version__)
-        log = _notified(settings, command, output, watch, identity)
+        log = _listened(settings, command, output, watch, identity)
+        log.info("job.started", command=command, version=__version__)
         report = function(settings, log=log, watch=watch, identity=identity, learn_secret=output.learn_secret)
     except BaseException as error:
         watch.settle()
@@ -55,15 +55,22 @@ def job(command: str, context: click.Context, given: dict[str, Any], function: C
     output.finish(report)
 
 
-def _notified(settings: Any, command: str, output: Any, watch: Any, identity: Any) -> Any:
-    """The run's log; where MIGRATE_NOTIFY is set, people's services hear of what it says and of the end."""
-    if not settings.notify:
-        return output.log
-    from alembic_job.pipeline.notifying import Notifier
+def _listened(settings: Any, command: str, output: Any, watch: Any, identity: Any) -> Any:
+    """The run's log. MIGRATE_NOTIFY's services, and the report of MIGRATE_REPORT, hear what it says, and of the end."""
+    log = output.log
+    if settings.notify:
+        from alembic_job.pipeline.notifying import Notifier
 
-    notifier = Notifier(settings, command, output.log, watch, identity, output.redact)
-    output.ended = notifier.ended
-    return notifier.listening(output.log)
+        notifier = Notifier(settings, command, log, watch, identity, output.redact)
+        output.ended = notifier.ended
+        log = notifier.listening(log)
+    if settings.report:
+        from alembic_job.pipeline.reporting import Reporter
+
+        reporter = Reporter(settings, command, identity.run_id, output.redacted)
+        output.reported = reporter.write
+        log = reporter.listening(log)
+    return log
 
 
 def ask(context: click.Context, given: dict[str, Any], question: Callable[..., str]) -> None:

@@ -75,6 +75,11 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
+def described(script: Any, here: Path) -> dict[str, Any]:
+    """A revision: its id, what it says of itself, and its file as seen from a folder."""
+    return {"revision": script.revision, "message": script.doc, "file": os.path.relpath(script.path, here)}
+
+
 def find_config(settings: Settings) -> Path:
     """The project's ini file or pyproject.toml. Raises `SettingsError` when there is none."""
     if settings.config_file:

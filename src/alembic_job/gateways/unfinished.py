@@ -26,6 +26,11 @@ _SECRET = re.compile(
     r"(PASSWORD\s+)(?:(?:E|U&)?'(?:[^'\\]|''|\\.)*'|\$(\w*)\$.*?\$\2\$)|(password\s*=\s*)[^\s']+",
     re.IGNORECASE | re.DOTALL,
 )
+# A program that makes a role: its strings stand in strings, and are put together in many ways.
+_MAKES_ROLE = re.compile(
+    r"^\s*(DO|CREATE\s+(?:OR\s+REPLACE\s+)?(?:FUNCTION|PROCEDURE))\b(?=.*\b(?:ROLE|USER|GROUP)\b)(?=.*\bPASSWORD\b)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 class Part(NamedTuple):
@@ -51,15 +56,22 @@ class Key(NamedTuple):
 
 def shown(statement: str) -> str:
     """A statement for people, on one line, without the passwords that CREATE ROLE and the like spell out."""
-    flat = " ".join(statement.split())
-    if spells_secret(flat):
-        flat = _SECRET.sub(lambda found: f"{found[1]}'***'" if found[1] else f"{found[3]}***", flat)
+    flat = without_secrets(" ".join(statement.split()))
     return flat if len(flat) <= _KEPT_TEXT else flat[: _KEPT_TEXT - 1] + "…"
+
+
+def without_secrets(statement: str) -> str:
+    """The statement without the passwords that it spells out; of a program that may do so, how it begins."""
+    if not spells_secret(statement):
+        return statement
+    if program := _MAKES_ROLE.match(statement):
+        return f"{program[1]} *** (a program that may spell out a password)"
+    return _SECRET.sub(lambda found: f"{found[1]}'***'" if found[1] else f"{found[3]}***", statement)
 
 
 def spells_secret(statement: str) -> bool:
     """True if the statement spells out a password, as CREATE ROLE may."""
-    return "password" in statement.lower() and bool(_SECRET.search(statement))
+    return "password" in statement.lower() and bool(_SECRET.search(statement) or _MAKES_ROLE.match(statement))
 
 
 def digest(statement: str, parameters: Any) -> str:

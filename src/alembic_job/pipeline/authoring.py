@@ -14,13 +14,13 @@ from alembic_job.gateways import autogenerate, engines, postgres
 from alembic_job.gateways.complaints import project_errors
 from alembic_job.gateways.environment import author
 from alembic_job.gateways.history import History
-from alembic_job.gateways.project import Project, open_project, option
+from alembic_job.gateways.project import Project, described, open_project, option
 from alembic_job.logs.events import Log
 from alembic_job.pipeline import exported_url
 from alembic_job.pipeline.failure import classify
 from alembic_job.pipeline.lacking import lacking
 from alembic_job.pipeline.other import database_of
-from alembic_job.pipeline.planning import described, looking
+from alembic_job.pipeline.planning import looking
 from alembic_job.pipeline.status import look, pending
 from alembic_job.settings import Settings
 from alembic_job.steps import preflight

@@ -11,6 +11,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -23,7 +24,7 @@ from alembic_job.gateways import postgres as pg
 from alembic_job.gateways.complaints import project_errors
 from alembic_job.gateways.environment import run_env
 from alembic_job.gateways.inputs import Recorder
-from alembic_job.gateways.project import Project
+from alembic_job.gateways.project import Project, described
 from alembic_job.gateways.work import is_pooled
 from alembic_job.identity import Identity
 from alembic_job.logs.events import Log
@@ -370,6 +371,9 @@ class Run:
         """All that must be true or done before the first change."""
         log_fields = {"table": table.label, "revisions": len(change.planned)}
         self.log.info("plan.made", **log_fields, first=change.planned[0], last=change.planned[-1])
+        here = Path.cwd()
+        for script in [step.revision for step in planned]:
+            self.log.debug("revision.planned", **described(script, here), follows=list(script._all_down_revisions))
         preflight.check_privileges(context, table)
         if self.down and self.target.rpartition("@")[2] == "base":
             place = (session.dsn, session.connection)

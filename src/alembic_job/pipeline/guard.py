@@ -234,10 +234,28 @@ class Guard:
         if not self._inside or self._gate is None or self._parts is None:
             work.statements += 1
             return False
-        begun = time.monotonic()
-        done = self._execute(work, context, sql, parameters, run)
-        self.executed.append((_undoubled(sql, context) if "%%" in sql else sql, time.monotonic() - begun))
-        return done
+        begun, waited, error = time.monotonic(), self._budget.spent, None
+        text = _undoubled(sql, context) if "%%" in sql else sql
+        try:
+            done = self._execute(work, context, sql, parameters, run)
+            self.executed.append((text, time.monotonic() - begun))
+            return done
+        except BaseException as problem:
+            error = problem
+            raise
+        finally:
+            self._tell(text, time.monotonic() - begun, self._budget.spent - waited, error)
+
+    def _tell(self, sql: str, took: float, waited: float, error: BaseException | None) -> None:
+        """What was executed, for whoever wants all of it: seconds, and those of them that it waited for locks."""
+        self._log.debug(
+            "statement.executed",
+            revision=self._revision,
+            statement=unfinished.without_secrets(sql),
+            duration_seconds=round(took, 6),
+            waited_seconds=round(waited, 6),
+            error=None if error is None else pg.sqlstate(error) or type(error).__name__,
+        )
 
     def _execute(self, work: Work, context: Any, sql: str, parameters: Any, run: Callable[[], None]) -> bool:
         assert self._gate is not None and self._parts is not None
@@ -247,12 +265,11 @@ class Guard:
         word = first_word(sql)
         if word in ("COMMIT", "END"):
             self._committing(work)
-        bare, run = run, self._rewrites.guarded(work, sql, run)
+        run = self._rewrites.guarded(work, sql, run)
         if self._parts.is_passing(sql, word):
-            ran = self._gate.execute(work, sql, run)
-            if not ran and run is not bare:
+            if not self._gate.execute(work, sql, run):
                 run()
-            return ran or run is not bare
+            return True
         part = self._parts.find(sql, parameters, word)
         if part is not None and part.done and self._is_there(work, sql, part, context, run):
             return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from alembic_job.gateways import engines, hygiene
 from alembic_job.gateways.complaints import project_errors
 from alembic_job.gateways.environment import visit_with_arguments
 from alembic_job.gateways.onlooker import only_looking
-from alembic_job.gateways.project import Project, open_project
+from alembic_job.gateways.project import Project, described, open_project
 from alembic_job.logs.events import Log
 from alembic_job.pipeline import exported_url
 from alembic_job.pipeline.failure import classify
@@ -104,11 +103,6 @@ def steps_to(project: Project, target: str, heads: tuple[str, ...]) -> list[Any]
     upgrade_steps: Any = project.script._upgrade_revs
     with project_errors():
         return list(upgrade_steps(target, heads))
-
-
-def described(script: Any, here: Path) -> dict[str, Any]:
-    """A revision: its id, what it says of itself, and its file as seen from a folder."""
-    return {"revision": script.revision, "message": script.doc, "file": os.path.relpath(script.path, here)}
 
 
 def table_lines(table: dict[str, Any]) -> list[str]:

@@ -16,13 +16,13 @@ from alembic_job.errors import JobError, MigrationFailed, ProjectError, Revision
 from alembic_job.gateways import engines, hygiene, redirected
 from alembic_job.gateways.complaints import project_errors
 from alembic_job.gateways.environment import run_env, visit
-from alembic_job.gateways.project import Project, alembic_library, open_project
+from alembic_job.gateways.project import Project, alembic_library, described, open_project
 from alembic_job.gateways.redirected import Finder, Found, Redirect
 from alembic_job.gateways.watched_statements import Meter, Statement
 from alembic_job.logs.events import Log, hear
 from alembic_job.pipeline import exported_url
 from alembic_job.pipeline.failure import classify
-from alembic_job.pipeline.planning import described, steps_to
+from alembic_job.pipeline.planning import steps_to
 from alembic_job.settings import Settings
 from alembic_job.steps import preflight
 

@@ -84,6 +84,7 @@ class Settings:
     log_format: str
     log_level: str
     termination_log: str
+    report: str | None
     skip: str | None
 
     def __init__(self, **given: Any) -> None:

@@ -375,6 +375,13 @@ SETTINGS: tuple[Setting, ...] = (
         "Least level that is written.",
     ),
     Setting(
+        "report",
+        "MIGRATE_REPORT",
+        values.plain,
+        None,
+        "Where to write the run as one HTML file: a file, or a folder (with / at its end), where it is named after the run.",
+    ),
+    Setting(
         "termination_log",
         "MIGRATE_TERMINATION_LOG",
         values.plain,

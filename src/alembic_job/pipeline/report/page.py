@@ -25,7 +25,7 @@ def render(template: str, **values: Any) -> str:
         " base-uri 'none'; form-action 'none'",
         "version": __version__,
     }
-    found: str = _lookup().get_template(template).render(**frame, **values)
+    found: str = _lookup().get_template(f"{template}.mako").render(**frame, **values)
     return found
 
 

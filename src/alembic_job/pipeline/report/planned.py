@@ -53,8 +53,8 @@ def as_html(plan: Plan, *, where: str = "", settings: list[tuple[str, str, str]]
     worst = plan.worst
     state, badge = _state(plan, worst)
     return render(
-        "plan.mako",
-        title=f"Migration plan: {plan.pending:,} pending",
+        "plan",
+        title=f"Migration plan: {f'{plan.pending:,}' if plan.pending else 'nothing'} pending",
         state=state,
         badge=badge,
         where=where,
@@ -90,8 +90,8 @@ def _facts(plan: Plan, worst: Worst) -> list[tuple[str, str, str]]:
     lock = worst.lock
     facts = [("Revisions", f"{plan.pending:,}", "")]
     facts += [("Strongest lock", lock_words(lock) if lock else "none on a table that is there now", _lock_kind(worst))]
-    facts += [("Writes anew", ", ".join(worst.rewrites), "warn")] if worst.rewrites else []
-    facts += [("Reads all of", ", ".join(worst.scans), "")] if worst.scans else []
+    facts += [("Writes anew", _some(worst.rewrites), "warn")] if worst.rewrites else []
+    facts += [("Reads all of", _some(worst.scans), "")] if worst.scans else []
     if worst.row_locks and worst.row_locks.rows:
         facts += [("Locks rows", f"{row_count(worst.row_locks.rows)} of {worst.row_locks.relation}", "")]
     for number, what in ((worst.destructive, "May lose data"), (worst.refused, "Would fail on the data")):
@@ -102,6 +102,10 @@ def _facts(plan: Plan, worst: Worst) -> list[tuple[str, str, str]]:
     return facts
 
 
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names) if len(names) <= 5 else f"{len(names):,} tables: {', '.join(names[:3])}, …"
+
+
 def _lock_kind(worst: Worst) -> str:
     return "warn" if worst.lock is not None and worst.lock.blocks else ""
 
@@ -109,7 +113,7 @@ def _lock_kind(worst: Worst) -> str:
 def _table(table: PlannedTable) -> Table:
     width, pictures = graph([(each.revision, each.follows) for each in table.pending])
     revisions = [_revision(each, picture) for each, picture in zip(table.pending, pictures, strict=True)]
-    current = ", ".join(table.current) or "nothing applied"
+    current = ", ".join(table.current)
     return Table(table.version_table, current, _remark(table), width, revisions)
 
 

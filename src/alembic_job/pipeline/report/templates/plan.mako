@@ -1,7 +1,9 @@
 <%inherit file="frame.mako"/>
 <section id="outcome" aria-labelledby="worst">
 <h2 id="worst">${headline}</h2>
-% if facts:
+% if not facts:
+<p>The database is where these scripts need it to be.</p>
+% else:
 <dl class="facts">
 % for name, value, kind in facts:
 <div class="${kind}${" long" if len(value) > 40 else ""}"><dt>${name}</dt><dd><bdi>${value}</bdi></dd></div>
@@ -12,7 +14,13 @@
 % for table in tables:
 <section aria-labelledby="table${loop.index}">
 <h2 id="table${loop.index}">Version table <code><bdi>${table.name}</bdi></code></h2>
-<p>At <code><bdi>${table.current}</bdi></code>. ${table.remark}</p>
+<p>\
+% if table.current:
+At <code><bdi>${table.current}</bdi></code>. \
+% else:
+Nothing has been applied yet. \
+% endif
+<bdi>${table.remark}</bdi></p>
 % if table.revisions:
 ${parent.tools(f"revisions{loop.index}")}
 <ol class="revisions" id="revisions${loop.index}">
@@ -34,7 +42,7 @@ ${parent.tools(f"revisions{loop.index}")}
 </ul>
 % endif
 % for statement in each.statements:
-<div class="statement"><pre tabindex="0" aria-label="SQL"><bdi>${statement.sql}</bdi></pre>
+<div class="statement"><pre><bdi>${statement.sql}</bdi></pre>
 % if statement.marks:
 <ul class="marks">
 % for text, kind in statement.marks:
