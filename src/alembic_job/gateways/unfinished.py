@@ -22,8 +22,13 @@ from alembic_job.model import VersionTable
 
 _TABLE = "unfinished"
 _KEPT_TEXT = 2000  # characters of a statement, for people
+_PASSWORD = re.compile(r"password", re.IGNORECASE)
+# A literal after the word, comments between them or not; or an assignment, as in a connection string.
 _SECRET = re.compile(
-    r"(PASSWORD\s+)(?:(?:E|U&)?'(?:[^'\\]|''|\\.)*'|\$(\w*)\$.*?\$\2\$)|(password\s*=\s*)[^\s']+",
+    r"password(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:(?:E|U&)?'|\$\w*\$)|password\s*=\s*\S", re.IGNORECASE | re.DOTALL
+)
+_LITERAL = re.compile(
+    r"E'(?:[^'\\]|''|\\.)*(?:'|$)|(?:U&)?'(?:[^']|'')*(?:'|$)|\$(\w*)\$.*?(?:\$\1\$|$)|(?<==)\s*[^\s';]+",
     re.IGNORECASE | re.DOTALL,
 )
 # A program that makes a role: its strings stand in strings, and are put together in many ways.
@@ -61,12 +66,25 @@ def shown(statement: str) -> str:
 
 
 def without_secrets(statement: str) -> str:
-    """The statement without the passwords that it spells out; of a program that may do so, how it begins."""
+    """The statement without the passwords that it spells out. All literals after one are hidden, since
+    strings stand in strings; and all that follows where it stands in one itself.
+    """
     if not spells_secret(statement):
         return statement
     if program := _MAKES_ROLE.match(statement):
         return f"{program[1]} *** (a program that may spell out a password)"
-    return _SECRET.sub(lambda found: f"{found[1]}'***'" if found[1] else f"{found[3]}***", statement)
+    head, tail = _split(statement)
+    if head.count("'") % 2 or "$" in head:
+        begin = min(head.index(sign) for sign in "'$" if sign in head)
+        return f"{head[:begin]}*** (what follows spells out a password)"
+    return head + _LITERAL.sub("'***'", tail)
+
+
+def _split(statement: str) -> tuple[str, str]:
+    """Before the first word `password`, and from there."""
+    found = _PASSWORD.search(statement)
+    begin = found.start() if found else 0
+    return statement[:begin], statement[begin:]
 
 
 def spells_secret(statement: str) -> bool:
