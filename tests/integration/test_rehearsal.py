@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 import tempfile
@@ -520,3 +521,14 @@ def test_a_password_command_counts_on_the_copy(home: Home) -> None:
     assert result.code == 0, result.err
     assert json.loads(result.out)["statements"][0]["rows"] == 1000
     assert password not in result.out + result.err and home.left() == []
+
+
+@pytest.mark.thorough
+def test_the_page_has_what_was_measured(home: Home) -> None:
+    add_revision(home.folder, 2, sql("ALTER TABLE orders ALTER total TYPE bigint"), sql("SELECT 1"))
+    result = home.plan("--rehearse", "--format", "html")
+    assert result.code == 0, result.err
+    seen = re.sub(r"\s+", " ", re.sub("<[^>]*>", " ", result.out.partition("</style>")[2]))
+    assert "after up and down the schema is not what it was" in seen
+    assert re.search(r"r2 step 2 ACCESS EXCLUSIVE on public.orders writes public.orders anew", seen)
+    assert "outside of a transaction" not in seen

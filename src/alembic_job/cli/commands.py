@@ -314,7 +314,7 @@ def plan(
     if as_json and form not in (None, "json"):
         raise click.UsageError("--json and --format exclude each other")
     form = "json" if as_json else form or "text"
-    if rehearse and form not in ("text", "json"):
+    if rehearse and form not in ("text", "json", "html"):
         raise click.UsageError(f"--rehearse has no --format {form}")
     settings, log, redactor = prepared(context, given)
     if not rehearse:
@@ -326,21 +326,17 @@ def plan(
         told = partial(late("pipeline.plan_formats.told"), settings, log, form, colours(), pending)
         click.echo(answer(told, log, redactor))
         return 3 if exit_code and pending[0] else 0
-    return _rehearsed(settings, log, redactor, form == "json", exit_code)
+    return _rehearsed(settings, log, redactor, form, exit_code)
 
 
-def _rehearsed(settings: Any, log: Any, redactor: Any, as_json: bool, exit_code: bool) -> int:
-    import json
-
+def _rehearsed(settings: Any, log: Any, redactor: Any, form: str, exit_code: bool) -> int:
     from alembic_job.cli.output import answer
 
     rehearsals: list[Any] = []
 
     def produce() -> str:
         rehearsals.append(late("pipeline.rehearsing.rehearse")(settings, log, redactor.add))
-        found = rehearsals[0].found
-        text = late("pipeline.rehearsal_report.as_text")
-        return json.dumps(found, indent=2, default=str) if as_json else str(text(found))
+        return str(late("pipeline.rehearsal_report.told")(rehearsals[0].found, form, settings))
 
     click.echo(answer(produce, log, redactor))
     found, error = rehearsals[0]

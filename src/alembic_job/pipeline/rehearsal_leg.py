@@ -221,7 +221,9 @@ class _Walk:
             if unknown := project.lacks(heads):
                 raise RevisionUnknown(f"the database is at {', '.join(unknown)}, which these scripts lack")
             scripts = [step.revision for step in steps_to(project, self._target, heads)]
-        revisions = tuple(described(script, self._here) for script in scripts)
+        revisions = tuple(
+            {**described(script, self._here), "follows": list(script._all_down_revisions)} for script in scripts
+        )
         self.tables.append(Table(table.schema, table.name, table.exists, heads, revisions))
         for script in scripts if self._way.kind != "look" else ():
             self._current = script.revision

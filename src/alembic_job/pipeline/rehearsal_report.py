@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 from alembic_job import human
@@ -10,6 +11,7 @@ from alembic_job.gateways.watched_statements import Held, Statement
 from alembic_job.pipeline.planning import table_lines
 from alembic_job.pipeline.rehearsal_leg import Leg
 from alembic_job.rules.schema_text import Comparison
+from alembic_job.settings import Settings
 
 _LONGEST_STATEMENT = 100  # characters, for people
 
@@ -140,6 +142,18 @@ def _summary(found: dict[str, Any]) -> dict[str, Any]:
 def _blocks(lock: dict[str, Any]) -> bool:
     """True if readers or writers of the application would wait behind it."""
     return lock["mode"] in ("SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
+
+
+def told(found: dict[str, Any], form: str, settings: Settings) -> str:
+    """The report as `text`, `json` or `html`."""
+    if form == "json":
+        return json.dumps(found, indent=2, default=str)
+    if form == "html":
+        from alembic_job.pipeline.report.rehearsed import as_html
+        from alembic_job.settings.shown import chosen
+
+        return as_html(found, settings=chosen(settings))
+    return as_text(found)
 
 
 # For people.

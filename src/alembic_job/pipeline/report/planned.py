@@ -10,42 +10,21 @@ from markupsafe import Markup
 from alembic_job.pipeline.plan_text import duration, lock_words, revision_words, row_count, statement_words
 from alembic_job.pipeline.report.graph import graph
 from alembic_job.pipeline.report.page import render
+from alembic_job.pipeline.report.parts import Fact, Listed, Revision, Shown, Statement
 from alembic_job.pipeline.report.sql import highlighted
 from alembic_job.pipeline.report.text import count, moment
 from alembic_job.rules.plan import NOT_RENDERED, Plan, PlannedRevision, PlannedStatement, PlannedTable, Worst
 
-Shown = tuple[str, str]  # a text, and the class that colours it
 _TRANSACTIONS = {"all": "One transaction for all.", "none": "No transactions."}
 
 
-class Statement(NamedTuple):
-    """`marks` are what is to be known of it."""
-
-    sql: Markup
-    marks: list[Shown]
-
-
-class Revision(NamedTuple):
-    """A revision in the list; `seconds` is its estimate."""
-
-    graph: Markup
-    revision: str
-    message: str
-    file: str
-    chips: list[Shown]
-    seconds: str
-    remarks: list[str]
-    statements: list[Statement]
-
-
 class Table(NamedTuple):
-    """A version table and its pending revisions; `width` of their graph in pixels."""
+    """A version table and its pending revisions."""
 
     name: str
     current: str
     remark: str
-    width: int
-    revisions: list[Revision]
+    listed: Listed
 
 
 def as_html(plan: Plan, *, where: str = "", settings: list[tuple[str, str, str]] | None = None) -> str:
@@ -85,7 +64,7 @@ def _state(plan: Plan, worst: Worst) -> Shown:
     return "good", "✓ Nobody waits for it, as far as is known"
 
 
-def _facts(plan: Plan, worst: Worst) -> list[tuple[str, str, str]]:
+def _facts(plan: Plan, worst: Worst) -> list[Fact]:
     """Name, value, and the class of each fact of the worst case."""
     lock = worst.lock
     facts = [("Revisions", f"{plan.pending:,}", "")]
@@ -114,7 +93,7 @@ def _table(table: PlannedTable) -> Table:
     width, pictures = graph([(each.revision, each.follows) for each in table.pending])
     revisions = [_revision(each, picture) for each, picture in zip(table.pending, pictures, strict=True)]
     current = ", ".join(table.current)
-    return Table(table.version_table, current, _remark(table), width, revisions)
+    return Table(table.version_table, current, _remark(table), Listed(width, revisions))
 
 
 def _remark(table: PlannedTable) -> str:
@@ -139,7 +118,10 @@ def _revision(each: PlannedRevision, picture: Markup) -> Revision:
     chips += [(f"writes {name} anew", "warn") for name in worst.rewrites]
     seconds = duration(each.seconds) if each.seconds >= 1 else ""
     statements = [_statement(statement) for statement in each.statements]
-    return Revision(picture, each.revision, each.message, each.file, chips, seconds, revision_words(each), statements)
+    remarks = revision_words(each)
+    said = "" if remarks else "It executes nothing."
+    rest = (statements, said, tuple(remarks))
+    return Revision(picture, each.revision, each.message, each.file, chips, seconds, *rest)
 
 
 def _statement(each: PlannedStatement) -> Statement:

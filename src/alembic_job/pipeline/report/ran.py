@@ -13,11 +13,11 @@ from alembic_job.pipeline.report import timeline
 from alembic_job.pipeline.report.graph import graph
 from alembic_job.pipeline.report.heard import Ended, Heard
 from alembic_job.pipeline.report.page import render
+from alembic_job.pipeline.report.parts import Fact, Listed, Revision, Shown, Statement
 from alembic_job.pipeline.report.sql import highlighted
 from alembic_job.pipeline.report.text import count, moment, seconds
 from alembic_job.pipeline.report.timeline import FAILED, REVISIONS, Span, bar, number
 
-Shown = tuple[str, str]  # a text, and the class that colours it
 _MOST_STEPS = 40  # revisions in the timeline: of more, only the slowest
 _MOST_EVENTS = 5000
 _TOLD_ELSEWHERE = ("lock.blocked", "lint.finding", "rollback.evidence", "job.finished")
@@ -36,27 +36,6 @@ class Step(NamedTuple):
     failed: bool
 
 
-class Statement(NamedTuple):
-    """`marks` are what is to be known of it."""
-
-    sql: Markup
-    marks: list[Shown]
-
-
-class Revision(NamedTuple):
-    """A revision in the list; `bar` is empty for one that was not begun."""
-
-    graph: Markup
-    revision: str
-    message: str
-    file: str
-    chips: list[Shown]
-    seconds: str
-    bar: Markup | str
-    statements: list[Statement]
-    remark: str
-
-
 class Warned(NamedTuple):
     """A warning: `lines` are kept as they are, such as a diff."""
 
@@ -70,7 +49,6 @@ class Warned(NamedTuple):
 def as_html(run: Ended, *, where: str = "", settings: list[tuple[str, str, str]] | None = None) -> str:
     """The page; `where` names the database, `settings` are names, values without secrets, and origins."""
     last, spans = run.last, timeline.spans(run)
-    width, revisions = _revisions(run, spans)
     state = "good" if run.succeeded else "bad"
     sign = "✓" if run.succeeded else "✕"
     return render(
@@ -90,8 +68,7 @@ def as_html(run: Ended, *, where: str = "", settings: list[tuple[str, str, str]]
         findings=run.of("lint.finding"),
         warnings=_warnings(run),
         backups=[_pairs(each) for each in run.of("backup.finished", "restore.finished")],
-        revisions=revisions,
-        width=width,
+        listed=_revisions(run, spans),
         events=[(_after(run, each), each.level, each.event, _plain(each.fields)) for each in run.events[:_MOST_EVENTS]],
         events_left=max(0, len(run.events) - _MOST_EVENTS),
         settings=settings or [],
@@ -99,7 +76,7 @@ def as_html(run: Ended, *, where: str = "", settings: list[tuple[str, str, str]]
     )
 
 
-def _facts(run: Ended, spans: list[Span]) -> list[tuple[str, str, str]]:
+def _facts(run: Ended, spans: list[Span]) -> list[Fact]:
     """Name, value and class of what matters most."""
     last = run.last
     facts = [("Began", moment(run.begun), ""), ("Took", seconds(run.ended - run.begun), "")]
@@ -168,8 +145,8 @@ def _detail(run: Ended, span: Span) -> str:
 # Its revisions.
 
 
-def _revisions(run: Ended, spans: list[Span]) -> tuple[int, list[Revision]]:
-    """The width of the graph, and the revisions in the order they were to run."""
+def _revisions(run: Ended, spans: list[Span]) -> Listed:
+    """In the order in which they were to run."""
     by_key = {span.key: span for span in spans if span.kind in REVISIONS}
     planned = {str(each.fields.get("revision")): each for each in run.of("revision.planned")}
     keys = [*planned, *(key for key in by_key if key not in planned)]
@@ -195,12 +172,12 @@ def _revisions(run: Ended, spans: list[Span]) -> tuple[int, list[Revision]]:
                 str(fields.get("file") or ""),
                 _chips(run, key, span),
                 seconds(span.seconds) if span else "",
-                bar(span, run.begun, total) if span else "",
                 [*map(_statement, executed.get(key, ())), *_running(run, span)],
                 nothing if span else "It was not begun.",
+                bar=bar(span, run.begun, total) if span else "",
             )
         )
-    return width, found
+    return Listed(width, found)
 
 
 def _running(run: Ended, span: Span | None) -> list[Statement]:

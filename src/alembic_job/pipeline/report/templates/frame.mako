@@ -41,3 +41,59 @@ ${next.body()}\
 <span role="status" class="soft"></span>
 </div>
 </%def>
+<%def name="facts(rows)">
+<dl class="facts">
+% for name, value, kind in rows:
+<div class="${kind}${" long" if len(value) > 30 else ""}"><dt>${name}</dt><dd><bdi>${value}</bdi></dd></div>
+% endfor
+</dl>
+</%def>
+<%def name="marks(rows)">
+% if rows:
+<ul class="marks">
+% for text, kind in rows:
+<li class="${kind}"><bdi>${text}</bdi></li>
+% endfor
+</ul>
+% endif
+</%def>
+<%def name="notes(texts)">
+% if texts:
+<section aria-labelledby="notes"><h2 id="notes">Notes</h2>
+${marks([(text, "") for text in texts])}
+</section>
+% endif
+</%def>
+<%def name="revisions(of, listed)">
+${tools(of)}
+<ol class="revisions" id="${of}">
+% for each in listed.revisions:
+<li><div class="graph"><svg width="${listed.width}" height="0"></svg>${each.graph}</div><details><summary><code><bdi>${each.revision}</bdi></code><span class="message"><bdi>${each.message}</bdi></span>\
+% for text, kind in each.chips:
+<span class="chip ${kind}"><bdi>${text}</bdi></span>\
+% endfor
+% if each.seconds:
+<span class="end soft">${each.seconds}</span>\
+% endif
+</summary><div class="body">
+% if each.file:
+<p class="soft mono"><bdi>${each.file}</bdi></p>
+% endif
+${each.bar}
+${marks([(note, "care") for note in each.notes])}
+% for statement in each.statements:
+<div class="statement">\
+% if statement.title:
+<p class="soft">${statement.title}</p>\
+% endif
+<pre><bdi>${statement.sql}</bdi></pre>
+${marks(statement.marks)}
+</div>
+% endfor
+% if not each.statements and each.remark:
+<p class="soft">${each.remark}</p>
+% endif
+</div></details></li>
+% endfor
+</ol>
+</%def>

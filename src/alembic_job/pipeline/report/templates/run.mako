@@ -8,11 +8,7 @@
 % endif
 </div>
 % endif
-<dl class="facts">
-% for name, value, kind in facts:
-<div class="${kind}${" long" if len(value) > 30 else ""}"><dt>${name}</dt><dd><bdi>${value}</bdi></dd></div>
-% endfor
-</dl>
+${parent.facts(facts)}
 % if more:
 <details><summary>More of what the last line says</summary>
 ${pairs(more)}
@@ -93,35 +89,10 @@ Holds <bdi>${each["locks"]}</bdi>.\
 </ul>
 </section>
 % endif
-% if revisions:
+% if listed.revisions:
 <section aria-labelledby="revisions-title">
 <h2 id="revisions-title">Revisions</h2>
-${parent.tools("revisions")}
-<ol class="revisions" id="revisions">
-% for each in revisions:
-<li><div class="graph"><svg width="${width}" height="0"></svg>${each.graph}</div><details><summary><code><bdi>${each.revision}</bdi></code><span class="message"><bdi>${each.message}</bdi></span>\
-% for text, kind in each.chips:
-<span class="chip ${kind}">${text}</span>\
-% endfor
-<span class="end soft">${each.seconds}</span></summary><div class="body">
-% if each.file:
-<p class="soft mono"><bdi>${each.file}</bdi></p>
-% endif
-${each.bar}
-% for statement in each.statements:
-<div class="statement"><pre><bdi>${statement.sql}</bdi></pre>
-<ul class="marks">
-% for text, kind in statement.marks:
-<li class="${kind}"><bdi>${text}</bdi></li>
-% endfor
-</ul></div>
-% endfor
-% if not each.statements:
-<p class="soft">${each.remark}</p>
-% endif
-</div></details></li>
-% endfor
-</ol>
+${parent.revisions("revisions", listed)}
 </section>
 % endif
 % for each in backups:
