@@ -79,11 +79,12 @@ def test_it_says_which_revision_breaks_and_how(tmp_path: Path, pg18: Server) -> 
         env=MODELS.replace("sa.Text", "sa.Integer"),
     )
     add_revision(folder, 9, sql("CREATE TABLE b ()"), sql("DROP TABLE b"), down="r6")  # beside what fails
+    add_revision(folder, 10, sql("GRANT SELECT ON users TO nobody_at_all"), down="r6")
     result, found = tried(folder, pg18)
     assert result.code == 3, result.err
     assert outcomes(found) == {
         **dict.fromkeys(("r1", "r6", "r9"), "ok"),
-        **dict.fromkeys(("r2", "r3", "r4", "r7"), "failed"),
+        **dict.fromkeys(("r2", "r3", "r4", "r7", "r10"), "failed"),
         "r5": "one way",
         "r8": "not reached",
     }
@@ -92,6 +93,7 @@ def test_it_says_which_revision_breaks_and_how(tmp_path: Path, pg18: Server) -> 
         "r3": ["downgrade_differs", "upgrade_again_failed"],
         "r4": ["downgrade_failed"],
         "r7": ["upgrade_failed"],
+        "r10": ["upgrade_failed"],  # a real server gets no roles
     }
     by_revision = {each["revision"]: each for each in found["revisions"]}
     assert "+CREATE TYPE public.kind AS ENUM (" in by_revision["r2"]["findings"][0]["diff"]
@@ -102,13 +104,33 @@ def test_it_says_which_revision_breaks_and_how(tmp_path: Path, pg18: Server) -> 
     assert found["models"]["compared"] is False
 
 
+OWNED = """
+op.execute('CREATE SCHEMA "of app" AUTHORIZATION "app ""1"" x"')
+op.execute("GRANT SELECT ON users TO reader")
+op.execute("ALTER TABLE users OWNER TO reader")
+op.execute("CREATE POLICY own ON users TO third USING (true)")
+"""
+FREED = """
+op.execute('DROP SCHEMA "of app"')
+op.execute("DROP POLICY own ON users")
+op.execute("ALTER TABLE users OWNER TO postgres")
+op.execute("REVOKE ALL ON users FROM reader")
+op.execute("COMMENT ON ROLE late IS NULL")
+"""
+
+
 def test_no_database_is_needed(tmp_path: Path, tmp: Path) -> None:
-    """Without DATABASE_URL, on an embedded server of its own; the models differ from head: 3. Nothing is left."""
-    folder = project(tmp_path, USERS, env=MODELS)
+    """Without DATABASE_URL, on an embedded server of its own, which gets the roles that revisions name, and says so;
+    the models differ from head: 3. Nothing is left."""
+    folder = project(tmp_path, USERS, (OWNED, FREED), env=MODELS)
     result = run_job("test", cwd=folder, env={"TMPDIR": str(tmp), "PATH": "/usr/bin:/bin"})
     assert result.code == 3, result.err
     assert "an embedded server of PostgreSQL" in result.out and "ok          r1  step 1" in result.out
     assert "add column users.name" in result.out and list(tmp.iterdir()) == []
+    made = [line for line in result.out.splitlines() if line.startswith("role ")]
+    names = ('app "1" x', "reader", "third", "late")
+    assert made == [f"role {name} was made on the embedded server" for name in names], result.out
+    assert "ok          r2  step 2" in result.out and "failed" not in result.out.splitlines()[-1], result.out
 
 
 @pytest.mark.thorough
@@ -190,6 +212,46 @@ def test_env_py_of_every_kind(tmp_path: Path, pg18: Server, env: str, ini: str, 
     assert result.code == 3, result.err
     assert outcomes(found) == {**dict.fromkeys(("r1", "r3", "r4", "r5"), "ok"), "r2": "failed"}
     assert kinds(found) == {"r2": ["downgrade_differs", "upgrade_again_failed"]}
+
+
+ODD_MODELS = ENV.replace(
+    "engine =",
+    """\
+import sqlalchemy as sa
+metadata = sa.MetaData(naming_convention={"ck": "ck_%(table_name)s_%(constraint_name)s"})
+kind = sa.Enum("a", "b:%", "c", name="Ki nd")
+same = sa.Enum("x", "y", name="same", native_enum=False, create_constraint=True)
+sa.Table("users", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("kinds", sa.ARRAY(kind)),
+    sa.Column("ok", sa.Boolean(create_constraint=True, name="okay")), sa.Column("same", same),
+    sa.CheckConstraint("ok AND id % 2 = 0", name="odd:%"), schema="o:dd")
+
+engine =""",
+).replace("connection=connection", "connection=connection, target_metadata=metadata, include_schemas=True")
+ODD_TABLE = """
+run = op.get_bind().exec_driver_sql
+run('CREATE SCHEMA "o:dd"')
+run('''CREATE TYPE "Ki nd" AS ENUM ('a', 'b:%%', 'd')''')
+run('''CREATE TABLE "o:dd".users (id int PRIMARY KEY, kinds "Ki nd"[], ok boolean, same varchar(1),
+    CONSTRAINT "ck_users_odd:%%" CHECK (ok AND id %% 2 = 1), CONSTRAINT ck_users_okay CHECK (ok IN (true, false)),
+    CONSTRAINT ck_users_same CHECK (same IN ('x', 'y')) NOT VALID)''')
+"""
+
+
+@pytest.mark.thorough
+def test_models_are_compared_in_what_alembic_passes_over(tmp_path: Path, pg18: Server) -> None:
+    """Values of an enum in an array and a check constraint, with odd names; what says the same in other words is
+    the same."""
+    folder = project(
+        tmp_path, (ODD_TABLE, 'op.execute(\'DROP SCHEMA "o:dd" CASCADE; DROP TYPE "Ki nd"\')'), env=ODD_MODELS
+    )
+    result, found = tried(folder, pg18)
+    assert outcomes(found) == {"r1": "ok"}, result.err
+    assert found["models"]["differences"] == [
+        "add value 'c' to type \"Ki nd\"",
+        "remove value 'd' of type \"Ki nd\"",
+        "change check constraint ck_users_odd:% on o:dd.users"
+        " from CHECK (ok AND (id % 2) = 1) to CHECK (ok AND (id % 2) = 0)",
+    ]
 
 
 @pytest.mark.thorough

@@ -28,10 +28,11 @@ _BACK = "\ndef downgrade() -> None:\n"
 
 @dataclass(frozen=True)
 class Defect:
-    """Bodies of `upgrade` and `downgrade` (`None`: there is no such function) and the rule that they break.
+    """Bodies of `upgrade` and `downgrade` (`None`: there is no such function) and the rule of lint that they break.
 
     Without a line marked `# !` only the file counts. `after` says what it follows: the defect before it, else a
-    revision of the sample project.
+    revision of the sample project. `tested` is what `alembic-job test` has to report of it, in a text with `words`.
+    Lint need not find what has no rule, `test` not what is not `tested`.
     """
 
     rule: str
@@ -41,6 +42,8 @@ class Defect:
     created: str = "2026-01-01 00:00:00"
     top: str = ""
     after: str = ""
+    tested: str = ""
+    words: str = ""
 
     def script(self, revision: str, down: str) -> str:
         back = "" if self.down is None else _BACK + _body(self.down) + "\n"
@@ -62,10 +65,16 @@ DROP = 'op.drop_column("users", "note{}")'
 LABEL = "op.execute(\"ALTER TYPE order_status ADD VALUE 'lost'\")"
 
 DEFECTS = (
-    Defect("missing-downgrade", ADD.format(1), None),
+    Defect("missing-downgrade", ADD.format(1), None, tested="one way", words="it has no downgrade()"),
     Defect("missing-downgrade", 'op.execute("UPDATE users SET name = email WHERE name IS NULL")', None),
-    Defect("empty-downgrade", ADD.format(2), "pass  # nothing"),
-    Defect("empty-downgrade", "op.execute(\"CREATE TYPE mood AS ENUM ('good', 'bad')\")", '"""Stays."""\nreturn None'),
+    Defect("empty-downgrade", ADD.format(2), "pass  # nothing", tested="downgrade_differs", words="+    note2 text"),
+    Defect(
+        "empty-downgrade",
+        "op.execute(\"CREATE TYPE mood AS ENUM ('good', 'bad')\")",
+        '"""Stays."""\nreturn None',
+        tested="downgrade_differs",
+        words="+CREATE TYPE public.mood AS ENUM (",
+    ),
     Defect(
         "downgrade-not-inverse",
         """
@@ -76,13 +85,22 @@ DEFECTS = (
         )
         """,
         'op.drop_table("jobs")',
+        tested="downgrade_differs",
+        words="+CREATE TYPE public.job_state AS ENUM (",
     ),
     Defect(
         "downgrade-not-inverse",
         f"{ADD.format(3)}\n{ADD.format(4)}  # !",
         DROP.format(3),
+        tested="downgrade_differs",
+        words="+    note4 text",
     ),
-    Defect("downgrade-not-inverse", 'op.drop_constraint("uq_users_email", "users")  # !'),
+    Defect(
+        "downgrade-not-inverse",
+        'op.drop_constraint("uq_users_email", "users")  # !',
+        tested="downgrade_differs",
+        words="-    ADD CONSTRAINT uq_users_email UNIQUE (email)",
+    ),
     Defect("non-linear-dates", ADD.format(6), DROP.format(6), created="2025-12-31 23:59:59"),
     Defect("non-linear-dates", ADD.format(7), DROP.format(7), created="2024-02-29T10:00:00+02:00"),
     Defect("no-message", ADD.format(8), DROP.format(8), message="empty message"),
@@ -104,8 +122,15 @@ DEFECTS = (
         "not-transactional",
         'op.create_index("ix_users_name", "users", ["name"], postgresql_concurrently=True)  # !',
         'op.drop_index("ix_users_name")',
+        tested="upgrade_failed",
+        words="CREATE INDEX CONCURRENTLY cannot run inside a transaction block",
     ),
-    Defect("not-transactional", 'op.execute("VACUUM ANALYZE orders")  # !'),
+    Defect(
+        "not-transactional",
+        'op.execute("VACUUM ANALYZE orders")  # !',
+        tested="upgrade_failed",
+        words="VACUUM cannot run inside a transaction block",
+    ),
     Defect("commits-itself", 'op.execute("COMMIT")  # !'),
     Defect(
         "commits-itself",
@@ -128,14 +153,32 @@ DEFECTS = (
         op.execute("UPDATE users SET name = '%s' WHERE id = 1" % owner)  # !
         """,
     ),
-    Defect("enum-value-used", f"{LABEL}\nop.execute(\"UPDATE orders SET status = 'lost' WHERE id < 0\")  # !"),
+    Defect(
+        "enum-value-used",
+        f"{LABEL}\nop.execute(\"UPDATE orders SET status = 'lost' WHERE id < 0\")  # !",
+        tested="upgrade_failed",
+        words="New enum values must be committed before they can be used",
+    ),
     Defect(
         "enum-value-used",
         LABEL.replace("lost", "gone")
         + '\nop.alter_column("orders", "status", server_default=sa.text("\'gone\'::order_status"))  # !',
+        tested="upgrade_failed",
+        words="New enum values must be committed before they can be used",
     ),
-    Defect("invalid-sql", 'op.execute("UPDATE orders SET status")  # !'),
-    Defect("invalid-sql", 'op.execute("SELECT 1")', 'op.execute("DROP TALBE orders")  # !'),
+    Defect(
+        "invalid-sql",
+        'op.execute("UPDATE orders SET status")  # !',
+        tested="upgrade_failed",
+        words="syntax error at end of input",
+    ),
+    Defect(
+        "invalid-sql",
+        'op.execute("SELECT 1")',
+        'op.execute("DROP TALBE orders")  # !',
+        tested="downgrade_failed",
+        words='syntax error at or near "TALBE"',
+    ),
     Defect("empty-revision", "pass", "pass"),
     Defect("empty-revision", '"""Nothing yet."""', "..."),
     Defect("not-rendered", "assert sa.inspect(op.get_bind()).get_table_names()"),

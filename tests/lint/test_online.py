@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Database, run_job
+from tests.lint.conftest import ROOT
 from tests.lint.defects import ADD, DROP, Defect
-from tests.lint.test_defects import HEAD, ROOT
+from tests.lint.test_defects import HEAD
 from tests.projectkit import add_revision, make_project, sql
 
 

@@ -12,12 +12,11 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, NamedTuple
 
-from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from alembic_job.dsn import Dsn
 from alembic_job.errors import DatabaseUnreachable, LoginFailed
-from alembic_job.gateways import databases, embedded, programs, scratch
+from alembic_job.gateways import embedded, programs, scratch
 from alembic_job.gateways.postgres import query
 from alembic_job.gateways.schema_dump import schema_of
 from alembic_job.logs.events import Log
@@ -119,13 +118,6 @@ class _Drift(Rehearsing):
                 return self._settings.but(rehearsal_url=EMBEDDED)
             raise
         return self._settings
-
-    def _give(self, original: Connection, server: Server) -> None:
-        """Whoever migrates may make anything in the scratch database: what it was granted by hand is not there."""
-        owner = self._settings.role or (original.info.user if server.passwords is not None else None)
-        if owner is not None:
-            text, beside = "ALTER DATABASE {} OWNER TO {}", server.beside
-            query(beside, databases.filled(beside, text, sql.Identifier(self._name), sql.Identifier(owner)))
 
     def _migrate(self, original: Connection, source: Dsn, server: Server, place: Dsn, tables: list[Live]) -> None:
         """Raises what ends it."""

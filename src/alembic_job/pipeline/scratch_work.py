@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg2
+from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
 from alembic_job.dsn import Dsn
 from alembic_job.errors import DeadlineExceeded, Defect, Interrupted
 from alembic_job.gateways import databases, embedded, postgres, programs, scratch
 from alembic_job.gateways.apart import Killed, TookTooLong, apart
+from alembic_job.gateways.postgres import query
 from alembic_job.identity import Identity
 from alembic_job.logs.events import Log
 from alembic_job.pipeline.failure import classify
@@ -28,7 +30,7 @@ class Server(NamedTuple):
     """Where the scratch database is made: a login and a connection beside it, and what to call it.
 
     `own`: it is the database's own server. `passwords`: see `Scratch`; there are some where it is an embedded one with
-    the roles of another. `programs` are its own, where it brings some.
+    the roles of another. `programs` are its own, where it brings some: it is an embedded one.
     """
 
     dsn: Dsn
@@ -104,6 +106,13 @@ class ScratchWork:
         again = self._rescue(place, beside).connect
         with scratch.database(beside, self._name, locale, again, self._settle, self._log):
             yield place
+
+    def _give(self, original: Connection, server: Server) -> None:
+        """Whoever migrates may make anything in the scratch database: what it was granted by hand is not there."""
+        owner = self._settings.role or (original.info.user if server.passwords is not None else None)
+        if owner is not None:
+            text, beside = "ALTER DATABASE {} OWNER TO {}", server.beside
+            query(beside, databases.filled(beside, text, sql.Identifier(self._name), sql.Identifier(owner)))
 
     def _rescue(self, place: Dsn, beside: Connection) -> databases.Rescue:
         return databases.Rescue(

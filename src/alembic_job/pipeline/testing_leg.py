@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alembic_job.errors import JobError, MigrationFailed, ProjectError
-from alembic_job.gateways import autogenerate, engines, postgres, redirected
+from alembic_job.gateways import autogenerate, engines, model_details, postgres, redirected, roles
 from alembic_job.gateways.complaints import project_errors
-from alembic_job.gateways.environment import run_env
-from alembic_job.gateways.project import Project, open_project
+from alembic_job.gateways.environment import run_env, visit
+from alembic_job.gateways.project import Project, described, open_project
 from alembic_job.gateways.redirected import Redirect
 from alembic_job.logs.events import Log, hear
 from alembic_job.pipeline import authoring, exported_url
 from alembic_job.pipeline.failure import classify
-from alembic_job.pipeline.planning import described, steps_to
+from alembic_job.pipeline.lacking import lacking
+from alembic_job.pipeline.planning import steps_to
 from alembic_job.pipeline.rehearsal_leg import end_with_parent, settling, step_of
+from alembic_job.pipeline.testing_discretion import discreet, without_literals
 from alembic_job.pipeline.testing_verdicts import UPWARD, Step, Verdicts
+from alembic_job.rules.row_changes import Rows
 from alembic_job.settings import Settings
 from alembic_job.steps import preflight
 
@@ -54,7 +57,7 @@ class Table(NamedTuple):
 class Walked(NamedTuple):
     """How far a process came: the verdicts with what it added; `error` is what ended it, in the step `at`.
 
-    `one_way`: it is that the project says that there is no way back.
+    `one_way`: it is that the project says that there is no way back; `role`: that the server lacks this one.
     """
 
     verdicts: Verdicts
@@ -62,6 +65,7 @@ class Walked(NamedTuple):
     at: Step | None
     error: JobError | None
     one_way: str | None
+    role: str | None
     statement: str | None
     secrets: tuple[str, ...]
 
@@ -70,7 +74,7 @@ class Course(NamedTuple):
     """What a process is to do: these steps in each version table, by name where there is a row for it.
 
     `look` takes the schema, by the program `looks_by`; without it a process goes one step only. `told` hears of each
-    step before it is executed.
+    step before it is executed. `rows` takes the rows, which are people's: no error tells of them then.
     """
 
     steps: tuple[Step, ...]
@@ -78,16 +82,24 @@ class Course(NamedTuple):
     looks_by: str = ""
     told: Callable[[Step], None] = lambda step: None
     by_table: dict[str, tuple[Step, ...]] | None = None
+    rows: Callable[[], dict[str, Rows]] | None = None
 
     def of(self, label: str) -> tuple[Step, ...]:
         return self.steps if self.by_table is None else self.by_table.get(label, ())
 
 
-def scripts(settings: Settings, log: Log, target: str | tuple[str, ...]) -> tuple[Script, ...]:
-    """The revisions up to a target, each after what it builds upon; without env.py. Raises `JobError`."""
+def scripts(
+    settings: Settings, log: Log, target: str | tuple[str, ...], heads: tuple[str, ...] = ()
+) -> tuple[Script, ...]:
+    """The revisions from these heads up to a target, each after what it builds upon; without env.py.
+
+    Raises `RevisionUnknown` (28) for heads that the scripts lack, and other `JobError`s.
+    """
     here = Path.cwd()
     project = open_project(settings, ("upgrade", "head"), log)
-    found = [step.revision for step in steps_to(project, target, ())]  # type: ignore[arg-type]
+    if unknown := project.lacks(heads):
+        raise lacking(None, "the database", unknown)
+    found = [step.revision for step in steps_to(project, target, heads)]  # type: ignore[arg-type]
     return tuple(
         Script(described(each, here), frozenset(each._all_down_revisions), hasattr(each.module, "downgrade"))
         for each in found
@@ -106,7 +118,22 @@ def models(settings: Settings, log: Log, redirect: Redirect) -> list[str]:
     end_with_parent()
     redirected.install(redirect)
     differences: list[str] = authoring.check(settings, log)["differences"]
-    return differences
+    return differences + _details(settings, log)
+
+
+def _details(settings: Settings, log: Log) -> list[str]:
+    """What Alembic's comparison passes over. Raises `JobError`."""
+    found: list[str] = []
+    with exported_url(settings):
+        project = open_project(settings, ("check",), log)
+        try:
+            visit(project, settings.tag, lambda context: found.extend(model_details.differences(context)))
+        except SystemExit as end:
+            if end.code:
+                raise ProjectError(f"env.py ended with {end.code}", hint="see the lines above") from end
+        except Exception as error:
+            raise classify(error, project, None) from error
+    return found
 
 
 def walk(settings: Settings, log: Log, redirect: Redirect, course: Course, verdicts: Verdicts) -> Walked:
@@ -125,8 +152,12 @@ def walk(settings: Settings, log: Log, redirect: Redirect, course: Course, verdi
     except BaseException as raised:
         reason, error = raised, redirect.refusal or walker.explained(raised)
     error = error or redirect.refusal  # also if env.py swallowed it
+    statement = _statement(reason)
+    if course.rows is not None and error is not None and error is not redirect.refusal:
+        error, statement = discreet(error, reason), statement and without_literals(statement, reason)
     at, one_way = walker.current, _one_way(walker.current, reason)
-    return Walked(verdicts, tuple(walker.tables), at, error, one_way, _statement(reason), tuple(secrets))
+    role = roles.lacking(reason) if reason is not None else None
+    return Walked(verdicts, tuple(walker.tables), at, error, one_way, role, statement, tuple(secrets))
 
 
 def _one_way(step: Step | None, reason: BaseException | None) -> str | None:
@@ -196,6 +227,7 @@ class _Walker:
         for step in steps:
             if self._course.look and self._verdicts.before is None and step.way != "apply":
                 self._verdicts.before, self._verdicts.rows["before"] = self._schema(), self._heads
+                self._verdicts.data = self._counted()
             self.current = step
             self._course.told(step)
             yield self._step(step)
@@ -224,7 +256,10 @@ class _Walker:
         """It is committed."""
         if step.way in UPWARD:
             self._verdicts.rows["after"] = self._heads
-        self._verdicts.saw(step, None if step.way == "apply" else self._schema())
+        self._verdicts.saw(step, *((None, {}) if step.way == "apply" else (self._schema(), self._counted())))
+
+    def _counted(self) -> dict[str, Rows]:
+        return self._course.rows() if self._course.rows else {}
 
     def _schema(self) -> str:
         assert self._course.look is not None

@@ -54,6 +54,9 @@ def as_text(found: dict[str, Any]) -> str:
 
 def _lines(found: dict[str, Any]) -> Iterator[str]:
     yield f"tested on {found['server']}"
+    if data := found.get("data"):
+        yield f"with {data['rows']:,} rows of {data['tables']} tables, copied from {data['database']}; the copy is gone"
+    yield from found["notes"]
     yield ""
     width = max((len(each["revision"]) for each in found["revisions"]), default=0)
     for each in found["revisions"]:
@@ -77,3 +80,4 @@ def told(finding: dict[str, Any]) -> Iterator[str]:
     if "statement" in finding:
         yield f"the statement: {' '.join(finding['statement'].split())}"
     yield from (f"  {line}" for line in finding.get("diff", ()))
+    yield from (f"  {table['text']}" for table in finding.get("tables", ()))
