@@ -1,63 +1,69 @@
-"""What of the models Alembic's comparison passes over: the labels of enums, and what check constraints say."""
+"""What of the models Alembic's comparison passes over: the labels of enums, and what check constraints say.
+
+Nothing is written for it, so it can be asked of any database, also a standby.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from alembic_job.gateways import autogenerate
+from alembic_job.gateways import autogenerate, postgres
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
     from sqlalchemy import CheckConstraint, Connection, Enum, Table
 
 _LABELS = """
-    SELECT enumlabel FROM pg_enum WHERE enumtypid = to_regtype(:name) ORDER BY enumsortorder"""
-_CHECK = """
-    SELECT pg_get_constraintdef(oid, true) FROM pg_constraint
-    WHERE contype = 'c' AND conrelid = to_regclass(:table) AND conname = :name"""
-_PROBE = "alembic_job_probe"
+    SELECT enumlabel::text FROM pg_enum WHERE enumtypid = to_regtype(:name) ORDER BY enumsortorder"""
+_CHECKS = """
+    SELECT conname::text, pg_get_constraintdef(oid, true), pg_get_expr(conbin, conrelid) FROM pg_constraint
+    WHERE contype = 'c' AND conrelid = to_regclass(:table)"""
+_EXPLAINED = "EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) SELECT ({}\n), ({}) FROM ONLY {}"
 _SUFFIX = re.compile(r"( NO INHERIT| NOT VALID| NOT ENFORCED)+$")
+# Classes of SQLSTATE: the table has no such columns or may not be read; a constant in it is none.
+_NOT_TO_BE_ASKED = ("42", "22", "0A")
 
 
 def differences(context: MigrationContext) -> list[str]:
-    """One line for each enum and each check constraint that is there, but is another in the models.
+    """One line for each enum and each named check constraint that is there, but is another in the models.
 
-    For a scratch database: the models' check constraints are added to temporary tables, so that the server puts them
-    into its own words.
+    As env.py's `include_name` and `include_object` say: the latter is asked of a `check_constraint`, too. Nothing of
+    a database that is no PostgreSQL. Raises what SQLAlchemy raises, also where a lock is not won within 5 s.
     """
     connection: Any = context.connection
+    if connection.dialect.name != "postgresql":
+        return []
     found: dict[str, None] = {}
     for metadata in autogenerate.metadata_of(context):
         for table in metadata.tables.values():
-            if _is_compared(table, context):
-                found |= dict.fromkeys([*_enums(table, connection), *_checks(table, connection)])
+            parents = {"schema_name": table.schema}
+            if _is_compared(context, table, table.name, "table", parents):
+                found |= dict.fromkeys([*_enums(table, context), *_checks(table, context)])
     return list(found)
 
 
-def _is_compared(table: Table, context: MigrationContext) -> bool:
-    """What env.py says by `include_name` and `include_object`."""
+def _is_compared(context: MigrationContext, what: Any, name: str, kind: str, parents: dict[str, str | None]) -> bool:
+    """What env.py says; of check constraints Alembic asks nothing by name alone."""
     include_name, include_object = context.opts.get("include_name"), context.opts.get("include_object")
-    parents = {"schema_name": table.schema, "schema_qualified_table_name": table.fullname}
-    named = include_name is None or include_name(table.name, "table", parents)
-    return bool(named and (include_object is None or include_object(table, table.name, "table", False, None)))
+    table = what if kind == "table" else what.table
+    parents = {**parents, "schema_qualified_table_name": table.fullname}
+    named = include_name is None or kind == "check_constraint" or include_name(name, kind, parents)
+    return bool(named and (include_object is None or include_object(what, name, kind, False, None)))
 
 
-def _enums(table: Table, connection: Connection) -> Iterator[str]:
+def _enums(table: Table, context: MigrationContext) -> Iterator[str]:
+    connection: Any = context.connection
+    preparer: Any = connection.dialect.identifier_preparer
+    parents = {"schema_name": table.schema, "table_name": table.name}
     for column in table.columns:
         kind = _enum(column.type)
-        if kind is None:
-            continue
-        preparer: Any = connection.dialect.identifier_preparer
-        name = _undoubled(preparer.format_type(kind), preparer)
-        labels = _all(connection, _LABELS, name=name)
-        lacking = [label for label in kind.enums if label not in labels]
-        beside = [label for label in labels if label not in kind.enums]
-        if labels and lacking:
-            yield f"add value {', '.join(map(repr, lacking))} to type {name}"
-        if labels and beside:
-            yield f"remove value {', '.join(map(repr, beside))} of type {name}"
+        if kind is not None and _is_compared(context, column, column.name, "column", parents):
+            name = _undoubled(preparer.format_type(kind), preparer)
+            yield from _relabelled(name, list(kind.enums), [row[0] for row in _rows(connection, _LABELS, name=name)])
 
 
 def _enum(kind: Any) -> Enum | None:
@@ -70,53 +76,103 @@ def _enum(kind: Any) -> Enum | None:
     return kind if isinstance(kind, Enum) and kind.native_enum and kind.name else None
 
 
-def _checks(table: Table, connection: Connection) -> Iterator[str]:
+def _relabelled(name: str, wanted: list[str], labels: list[str]) -> Iterator[str]:
+    """Nothing of a type that is not there: its column lacks, which Alembic tells."""
+    lacking = [label for label in wanted if label not in labels]
+    beside = [label for label in labels if label not in wanted]
+    if labels and lacking:
+        yield f"add value {_listed(lacking)} to type {name}"
+    if labels and beside:
+        yield f"remove value {_listed(beside)} of type {name}"
+    if labels and not lacking and not beside and labels != wanted:
+        yield f"change order of type {name} from {_listed(labels)} to {_listed(wanted)}"
+
+
+def _listed(labels: list[str]) -> str:
+    return ", ".join(map(repr, labels))
+
+
+def _checks(table: Table, context: MigrationContext) -> Iterator[str]:
+    connection: Any = context.connection
+    preparer: Any = connection.dialect.identifier_preparer
+    named = _named(table, preparer)
+    place = _undoubled(preparer.format_table(table), preparer)
+    there = {row[0]: row[1:] for row in _rows(connection, _CHECKS, table=place)} if named else {}
+    for name, constraint in sorted(named.items()):
+        if name not in there or not _is_compared(context, constraint, name, "check_constraint", {}):
+            continue
+        [said, meant], wanted = there[name], _text(constraint, connection)
+        if f"({wanted})" != meant and not _same(wanted, meant, place, connection):
+            now, wished = _SUFFIX.sub("", said), " ".join(wanted.split())
+            yield f"change check constraint {name} on {table.fullname} from {now} to CHECK ({wished})"
+
+
+def _named(table: Table, preparer: Any) -> dict[str, CheckConstraint]:
+    """By the name that it has in a database: as a naming convention has it, and not too long."""
     from sqlalchemy import CheckConstraint
 
-    preparer: Any = connection.dialect.identifier_preparer
-    constraints = [
-        each for each in table.constraints if isinstance(each, CheckConstraint) and isinstance(each.name, str)
-    ]
-    for each in sorted(constraints, key=lambda constraint: str(constraint.name)):
-        name = _undoubled(preparer.format_constraint(each), preparer)
-        place = _undoubled(preparer.format_table(table), preparer)
-        plain = name[1:-1].replace('""', '"') if name.startswith('"') else name
-        there = _all(connection, _CHECK, table=place, name=plain)
-        wanted = _worded(each, place, connection) if there else None
-        if wanted is not None and wanted != _SUFFIX.sub("", there[0]):
-            yield f"change check constraint {plain} on {table.fullname} from {there[0]} to {wanted}"
+    found = {}
+    for each in table.constraints:
+        if isinstance(each, CheckConstraint) and isinstance(each.name, str):
+            name = _undoubled(preparer.format_constraint(each), preparer)
+            found[name[1:-1].replace('""', '"') if name.startswith('"') else name] = each
+    return found
 
 
-def _worded(constraint: CheckConstraint, place: str, connection: Connection) -> str | None:
-    """A check constraint of the models in the server's own words; `None` where the table does not take it."""
-    from sqlalchemy import CheckConstraint, MetaData, Table, text
+def _text(constraint: CheckConstraint, connection: Any) -> str:
+    """Its condition, as CREATE TABLE would have it."""
+    dialect: Any = connection.dialect
+    compiler: Any = dialect.ddl_compiler(dialect, None).sql_compiler
+    text = compiler.process(constraint.sqltext, include_table=False, literal_binds=True)
+    return _undoubled(text, dialect.identifier_preparer)
+
+
+def _same(one: str, other: str, place: str, connection: Any) -> bool:
+    """True if the server means the same by both, or does not understand the first.
+
+    It puts both into its own words, with casts, after it has worked out what is constant; nothing is executed, and the
+    table is locked as by a SELECT, until that is told.
+    """
     from sqlalchemy.exc import DBAPIError
-    from sqlalchemy.schema import AddConstraint
 
-    same: Any = CheckConstraint(constraint.sqltext, name=_PROBE, _autoattach=False)
-    Table(_PROBE, MetaData(), same)
+    statement = _escaped(_EXPLAINED.format(one, other, place))
     try:
-        with connection.begin_nested() as savepoint:
-            connection.execute(text(f"CREATE TEMP TABLE {_PROBE} (LIKE {_escaped(place)})"))
-            connection.execute(AddConstraint(same))
-            found = _all(connection, _CHECK, table=f"pg_temp.{_PROBE}", name=_PROBE)
-            savepoint.rollback()
-    except DBAPIError:  # also where env.py's connection commits by itself
-        return None
-    return found[0] if found else None
+        with _undone(connection):
+            _rows(connection, "SELECT set_config('lock_timeout', '5s', true)")
+            [[told]] = _rows(connection, statement)
+    except DBAPIError as error:
+        if (postgres.sqlstate(error) or "")[:2] in _NOT_TO_BE_ASKED:
+            return True
+        raise
+    [explained] = json.loads(told) if isinstance(told, str) else told
+    one, other = explained["Plan"]["Output"]
+    return one == other
+
+
+@contextmanager
+def _undone(connection: Any) -> Iterator[None]:
+    """A savepoint that is given up in the end, with its locks; nothing where each statement commits by itself."""
+    if getattr(connection.connection, "autocommit", False):
+        yield
+        return
+    savepoint = connection.begin_nested()
+    try:
+        yield
+    finally:
+        savepoint.rollback()
 
 
 def _undoubled(name: str, preparer: Any) -> str:
-    """A quoted name as it is: for some drivers SQLAlchemy doubles each % of it."""
+    """A text as it is: for some drivers SQLAlchemy doubles each % of it."""
     return name.replace("%%", "%") if getattr(preparer, "_double_percents", False) else name
 
 
-def _escaped(name: str) -> str:
+def _escaped(text: str) -> str:
     """A colon begins a parameter of `text`."""
-    return name.replace(":", "\\:")
+    return text.replace(":", "\\:")
 
 
-def _all(connection: Connection, statement: str, **values: Any) -> list[str]:
+def _rows(connection: Connection, statement: str, **values: Any) -> list[Any]:
     from sqlalchemy import text
 
-    return [str(value) for [value] in connection.execute(text(statement), values)]
+    return list(connection.execute(text(statement), values))

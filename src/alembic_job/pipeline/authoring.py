@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 
 from alembic_job.errors import JobError, ProjectError
-from alembic_job.gateways import autogenerate, engines, postgres
+from alembic_job.gateways import autogenerate, engines, model_details, postgres
 from alembic_job.gateways.complaints import project_errors
 from alembic_job.gateways.environment import author
 from alembic_job.gateways.history import History
@@ -128,6 +128,7 @@ class _Author:
         self._compared: list[MigrationContext] = []
         self._metadata: list[Any] = []
         self._tables: set[str] = set()
+        self._passed_over: dict[str, None] = {}
 
     def _fresh(self) -> RevisionContext:
         from alembic.autogenerate.api import RevisionContext
@@ -172,6 +173,7 @@ class _Author:
         metadata = autogenerate.metadata_of(context)
         self._metadata += metadata
         self._tables.update(autogenerate.tables_of(context, metadata))
+        self._passed_over |= dict.fromkeys(model_details.differences(context))
 
     def _check_up_to_date(self, heads: tuple[str, ...], context: MigrationContext) -> None:
         label = preflight.version_table(context).label

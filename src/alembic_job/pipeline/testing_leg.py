@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alembic_job.errors import JobError, MigrationFailed, ProjectError
-from alembic_job.gateways import autogenerate, engines, model_details, postgres, redirected, roles
+from alembic_job.gateways import autogenerate, engines, postgres, redirected, roles
 from alembic_job.gateways.complaints import project_errors
-from alembic_job.gateways.environment import run_env, visit
+from alembic_job.gateways.environment import run_env
 from alembic_job.gateways.project import Project, described, open_project
 from alembic_job.gateways.redirected import Redirect
 from alembic_job.logs.events import Log, hear
@@ -118,22 +118,7 @@ def models(settings: Settings, log: Log, redirect: Redirect) -> list[str]:
     end_with_parent()
     redirected.install(redirect)
     differences: list[str] = authoring.check(settings, log)["differences"]
-    return differences + _details(settings, log)
-
-
-def _details(settings: Settings, log: Log) -> list[str]:
-    """What Alembic's comparison passes over. Raises `JobError`."""
-    found: list[str] = []
-    with exported_url(settings):
-        project = open_project(settings, ("check",), log)
-        try:
-            visit(project, settings.tag, lambda context: found.extend(model_details.differences(context)))
-        except SystemExit as end:
-            if end.code:
-                raise ProjectError(f"env.py ended with {end.code}", hint="see the lines above") from end
-        except Exception as error:
-            raise classify(error, project, None) from error
-    return found
+    return differences
 
 
 def walk(settings: Settings, log: Log, redirect: Redirect, course: Course, verdicts: Verdicts) -> Walked:

@@ -118,7 +118,7 @@ ${pairs(each)}
 </details>
 </section>
 <%def name="pairs(rows)">
-<div class="scroll"><table class="fold"><tbody>
+<div class="scroll"><table class="fold pairs"><tbody>
 % for name, value in rows:
 <tr><th scope="row">${name}</th><td class="lines"><bdi>${value}</bdi></td></tr>
 % endfor
