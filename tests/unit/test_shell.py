@@ -26,7 +26,6 @@ LINES = [line for lines in EXAMPLES.values() for line, _ in lines]
 @pytest.mark.parametrize("line", LINES)
 def test_every_example_is_understood(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its options and arguments are those of the command."""
-    (tmp_path / "job.log").touch()
     monkeypatch.chdir(tmp_path)
     words = shlex.split(re.split(r" >>? ", line)[0])
     context = cli.make_context("alembic-job", words)

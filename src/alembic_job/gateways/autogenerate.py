@@ -6,13 +6,14 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic_job.errors import ProjectError
 from alembic_job.gateways import own_schema
+from alembic_job.rules.schema_objects import is_foreign
 
 if TYPE_CHECKING:
     from alembic.operations.ops import MigrationScript
@@ -138,6 +139,20 @@ def without_own(options: dict[str, Any], schema: str, default: Callable[[], str 
         return theirs is None or bool(theirs(name, kind, parents))
 
     return {**options, "include_name": include_name}
+
+
+def without_foreign(
+    options: dict[str, Any], patterns: Sequence[str], default: Callable[[], str | None]
+) -> dict[str, Any]:
+    """The same with the tables that these patterns of MIGRATE_FOREIGN are for left out, in models and database."""
+    theirs = options.get("include_object")
+
+    def include_object(what: Any, name: Any, kind: str, reflected: bool, compared: Any) -> bool:
+        if kind == "table" and is_foreign(patterns, what.schema or default() or "", str(name)):
+            return False
+        return theirs is None or bool(theirs(what, name, kind, reflected, compared))
+
+    return {**options, "include_object": include_object} if patterns else options
 
 
 # Files.

@@ -32,7 +32,7 @@ def differences(context: MigrationContext) -> list[str]:
     """One line for each enum and each named check constraint that is there, but is another in the models.
 
     As env.py's `include_name` and `include_object` say: the latter is asked of a `check_constraint`, too. Nothing of
-    a database that is no PostgreSQL. Raises what SQLAlchemy raises, also where a lock is not won within 5 s.
+    a database that is no PostgreSQL. Raises what SQLAlchemy raises.
     """
     connection: Any = context.connection
     if connection.dialect.name != "postgresql":
@@ -138,7 +138,6 @@ def _same(one: str, other: str, place: str, connection: Any) -> bool:
     statement = _escaped(_EXPLAINED.format(one, other, place))
     try:
         with _undone(connection):
-            _rows(connection, "SELECT set_config('lock_timeout', '5s', true)")
             [[told]] = _rows(connection, statement)
     except DBAPIError as error:
         if (postgres.sqlstate(error) or "")[:2] in _NOT_TO_BE_ASKED:

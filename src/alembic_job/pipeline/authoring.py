@@ -38,8 +38,9 @@ _ARGUMENTS: dict[str, Any] = {
 def revision(settings: Settings, log: Log, asked: dict[str, Any]) -> dict[str, Any]:
     """Writes a revision file, as Alembic's command of that name; `asked` are its arguments, and `empty`.
 
-    Returns `revisions`, each with its `file`; after autogenerate also `differences`, and what was compared. Where
-    nothing differs there are no `revisions`, and no file, unless `empty` says so. Raises `JobError`.
+    Returns `revisions`, each with its `file`; after autogenerate also `differences`, those that it cannot write
+    (`by_hand`), and what was compared. Where there is nothing to write there are no `revisions`, and no file, unless
+    `empty` says so. Raises `JobError`.
     """
     here = Path.cwd()
     arguments = {**_ARGUMENTS, **{name: value for name, value in asked.items() if name != "empty" and value}}
@@ -63,7 +64,9 @@ def check(settings: Settings, log: Log) -> dict[str, Any]:
         engines.map_plain_scheme()
         writer = _Author(project, settings, {**_ARGUMENTS, "autogenerate": True})
         writer.load()
-        return writer.found()
+        found = writer.found()
+        found["differences"] += found.pop("by_hand")
+        return found
 
 
 def merge(
@@ -149,7 +152,8 @@ class _Author:
             )
 
     def _changed(self, options: dict[str, Any]) -> dict[str, Any]:
-        return autogenerate.without_own(options, self._settings.history_schema, self._default_schema)
+        ours = autogenerate.without_own(options, self._settings.history_schema, self._default_schema)
+        return autogenerate.without_foreign(ours, self._settings.foreign or (), self._default_schema)
 
     def _default_schema(self) -> str | None:
         connection: Any = self._compared[-1].connection
@@ -198,6 +202,7 @@ class _Author:
             return {}
         return {
             "differences": autogenerate.differences(self._context.generated_revisions),
+            "by_hand": list(self._passed_over),
             "modules": autogenerate.modules_of(self._metadata),
             "models": sorted({table.fullname for each in self._metadata for table in each.tables.values()}),
             "database": sorted(self._tables),

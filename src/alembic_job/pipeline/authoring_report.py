@@ -11,6 +11,11 @@ from alembic_job.errors import Refused
 def nothing_written(found: dict[str, Any]) -> Refused:
     """The error where autogenerate had nothing to write."""
     message = shlex.quote(found["message"] or "…")
+    if found.get("by_hand"):
+        return Refused(
+            "autogenerate writes nothing for what differs: no revision was written",
+            hint=f"write it by hand: `alembic-job revision --empty -m {message}`",
+        )
     return Refused(
         "nothing differs between the models and the database: no revision was written",
         hint="a model that is missing above is not imported by env.py, not saved, or has another Base than"
@@ -31,13 +36,14 @@ def as_text(found: dict[str, Any]) -> str:
         ]
     differing = found.get("differences", [])
     lines += _listed("contains", differing) if differing else []
+    lines += _listed("by hand", found["by_hand"]) if found.get("by_hand") else []
     return "\n".join([*lines, "next      look through the file, then `alembic-job migrate`"])
 
 
 def differences_text(found: dict[str, Any]) -> str:
     """What differs, for people; where nothing does, what was compared."""
-    if found["differences"]:
-        return "\n".join(_listed("differs", found["differences"]))
+    if differing := found["differences"] + found.get("by_hand", []):
+        return "\n".join(_listed("differs", differing))
     modules = [f"{name} ({', '.join(tables)})" for name, tables in found["modules"].items()]
     return "\n".join(
         [
