@@ -11,7 +11,7 @@ BENCH_ARGS ?=
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-projects test-chaos test-chart test-image test-cluster bench bench-stall lint docs lock clean
+.PHONY: help install demo test test-projects test-chaos test-chart test-pages test-image test-cluster bench bench-stall lint docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ test-chart: $(STAMP) ## the chart and the examples as rendered, and the helm-uni
 	$(BIN)/python -m pytest -n $(WORKERS) tests/chart tests/examples $(PYTEST_ARGS)
 	$(BIN)/python -m tests.chart.unittest
 
+test-pages: $(STAMP) ## the HTML pages in a real Chromium (needs one: apt-get install chromium)
+	$(BIN)/python -m pytest tests/pages -n 2 --dist loadgroup $(PYTEST_ARGS)
+
 test-cluster: $(STAMP) ## the chart on the Kubernetes cluster in KUBECONFIG, with Helm 3 and 4 (builds images: needs Docker)
 	$(BIN)/python -m pytest tests/cluster -n 4 --dist worksteal $(PYTEST_ARGS)
 
@@ -57,7 +60,7 @@ lint: $(STAMP) ## ruff, mypy --strict, hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy docs bench tests/chart tests/cluster tests/examples tests/chaos tests/rules
+	$(BIN)/mypy docs bench tests/chart tests/cluster tests/examples tests/chaos tests/rules tests/pages
 	$(BIN)/hadolint Dockerfile
 
 docs: $(STAMP) ## write the reference pages made from the code's tables

@@ -17,7 +17,11 @@ def shown(value: Any) -> Any:
     text = str(value).replace("\r\n", "\n").replace("\r", "\n")
     if text.isprintable():
         return text
-    return "".join(sign if sign.isprintable() or sign in "\n\t" else f"\\u{ord(sign):04x}" for sign in text)
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else _spelled(sign) for sign in text)
+
+
+def _spelled(sign: str) -> str:
+    return f"\\u{ord(sign):04x}" if ord(sign) < 0x10000 else f"\\U{ord(sign):08x}"
 
 
 def seconds(value: float | None) -> str:
