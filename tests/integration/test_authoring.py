@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -418,6 +419,77 @@ def test_its_own_schema_is_never_proposed_to_be_dropped(started: Desk) -> None:
     assert (result.code, result.out) == (3, "differs   drop table other.runs\n"), result.err
 
 
+DETAILED = """\
+from sqlalchemy import CheckConstraint, Column, Enum, Integer, String
+from sqlalchemy.orm import declarative_base
+
+Base = declarative_base()
+
+
+class Order(Base):
+    __tablename__ = "orders"
+    id = Column(Integer, primary_key=True)
+    state = Column(Enum("new", "paid", "sent", name="state"))
+    kind = Column(Enum("b", "a", name="kind"))
+    colour = Column(Enum("red", name="colour"))
+    word = Column(String(9))
+    __table_args__ = (
+        CheckConstraint("word IN ('x:y', '50%') -- these", name="known"),
+        CheckConstraint("word LIKE 'a%' AND id > 2 + 3", name="begins"),
+        CheckConstraint("state <> 'sent' OR id > 1", name="lacks_a_value"),
+        CheckConstraint("id > 1", name="theirs"),
+    )
+"""
+DETAILS = """
+CREATE TYPE state AS ENUM ('new', 'paid', 'lost'); CREATE TYPE kind AS ENUM ('a', 'b'); CREATE TYPE colour AS ENUM ('blue');
+CREATE TABLE orders (id serial PRIMARY KEY, state state, kind kind, colour colour, word varchar(9),
+    CONSTRAINT known CHECK (word IN ('x:y', '50%')), CONSTRAINT begins CHECK (word LIKE 'b%' AND id > 5) NOT VALID,
+    CONSTRAINT lacks_a_value CHECK (state <> 'lost' OR id > 1), CONSTRAINT theirs CHECK (id > 2));
+CREATE TABLE log (id int); ALTER TABLE orders ENABLE ROW LEVEL SECURITY;
+"""
+INCLUDED = """connection=connection, include_object=lambda what, name, kind, *_: name not in ("colour", "theirs"),"""
+
+
+@pytest.mark.thorough
+def test_what_alembic_passes_over_is_compared(desk: Desk) -> None:
+    """Values of enums, their order, and what check constraints say: by a role that may only read, in words of whichever
+    side; nothing of what env.py leaves out, of foreign tables, or where nobody but the server could tell."""
+    desk.models(DETAILED)
+    env = desk.project / "migrations" / "env.py"
+    env.write_text(env.read_text().replace("connection=connection,", INCLUDED))
+    desk.done("stamp", "head")
+    desk.database.execute(DETAILS)
+    role = f"reader_{desk.database.name}"
+    desk.database.execute(
+        f"CREATE ROLE {role} LOGIN PASSWORD 'pw'; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"
+    )
+    url = desk.database.url.replace(f"postgres:{desk.database.server.password}@", f"{role}:pw@")
+    wanted = [
+        "add value 'sent' to type state",
+        "remove value 'lost' of type state",
+        "change order of type kind from 'a', 'b' to 'b', 'a'",
+        "change check constraint begins on orders from CHECK (word::text ~~ 'b%'::text AND id > 5)"
+        " to CHECK (word LIKE 'a%' AND id > 2 + 3)",
+    ]
+    try:
+        for scheme in ("postgresql", "postgresql+psycopg"):
+            result = run_job(
+                "check",
+                "--json",
+                cwd=desk.project,
+                url=url.replace("postgresql", scheme),
+                env={"MIGRATE_FOREIGN": "log"},
+            )
+            assert (result.code, json.loads(result.out)["differences"]) == (3, wanted), result.err
+        result = desk.run("check")
+        assert result.out.splitlines()[0] == "differs   drop table log", result.out
+        result = desk.run("revision", "--autogenerate", "-m", "x", MIGRATE_FOREIGN="log")
+        assert result.code == 26 and wanted[0] in result.out and "--empty -m x" in result.err, result.out + result.err
+        assert run_job("check", cwd=desk.project, url=url, env={"MIGRATE_FOREIGN": "log, orders"}).code == 0
+    finally:
+        desk.database.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
 # Troubleshooting.
 
 
@@ -580,6 +652,23 @@ def test_a_stamp_as_sql(started: Desk) -> None:
     assert "DELETE FROM alembic_version WHERE alembic_version.version_num = 'one'" in out, out
     assert started.version() == ["one"]
     assert started.run("stamp", "--sql", "--purge").code == 2
+
+
+def test_upgrade_and_downgrade_as_sql(started: Desk) -> None:
+    """Alembic's own text, byte for byte; nobody is asked, so a downgrade has to say from where."""
+    (started.project / "migrations" / "env.py").write_text(OFFLINE)
+    started.done("revision", "-m", "second", "--rev-id", "two")
+    for words in (("upgrade", "head"), ("upgrade", "one:two"), ("downgrade", "two:base")):
+        bare = subprocess.run(
+            [sys.executable, "-m", "alembic", *words, "--sql"], cwd=started.project, capture_output=True, text=True
+        )
+        assert bare.returncode == 0, bare.stderr
+        mine = run_job(*words, "--sql", cwd=started.project)
+        assert (mine.code, mine.out.rstrip("\n")) == (0, bare.stdout.rstrip("\n")), mine.err
+    assert "CREATE TABLE users" in run_job("upgrade", "head", "--sql", cwd=started.project).out
+    assert started.version() == ["one"]
+    refused = started.run("downgrade", "base", "--sql")
+    assert refused.code == 2 and "FROM:base" in refused.err, refused.err
 
 
 OFFLINE = """\

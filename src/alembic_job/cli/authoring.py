@@ -162,7 +162,7 @@ def stamp(context: click.Context, /, revisions: tuple[str, ...], purge: bool, sq
     if sql and purge:
         raise click.UsageError("--sql and --purge exclude each other")
     if sql:
-        ask(context, given, lambda settings, log: str(late("pipeline.stamping.as_sql")(settings, log, targets)))
+        ask(context, given, lambda settings, log: str(late("pipeline.offline.as_sql")(settings, log, "stamp", targets)))
     else:
         job("stamp", context, given, partial(late("pipeline.stamping.stamp"), revisions=targets, purge=purge))
 

@@ -50,12 +50,20 @@ def migrate(context: click.Context, /, message: str | None, **given: Any) -> Non
     job("migrate", context, given, partial(late("pipeline.migrating.migrate"), request_keys=context.obj))
 
 
+def _as_sql(context: click.Context, given: dict[str, Any], command: str, target: str) -> None:
+    ask(context, given, lambda settings, log: str(late("pipeline.offline.as_sql")(settings, log, command, (target,))))
+
+
 @cli.command()
 @click.argument("revision", default="head")
+@click.option("--sql", is_flag=True, help="ask no database: print the SQL; FROM:TO where the table holds FROM")
 @options.job("to")
 @click.pass_context
-def upgrade(context: click.Context, /, revision: str, **given: Any) -> None:
+def upgrade(context: click.Context, /, revision: str, sql: bool, **given: Any) -> None:
     """The same as migrate --to REVISION."""
+    if sql:
+        _as_sql(context, given, "upgrade", revision)
+        return
     job(
         "upgrade",
         context,
@@ -124,13 +132,17 @@ def rollback(context: click.Context, /, steps: int | None, to: str | None, yes: 
 
 @cli.command(context_settings={"ignore_unknown_options": True})
 @click.argument("revision")
+@click.option("--sql", is_flag=True, help="ask no database: print the SQL of FROM:TO")
 @_agreement
 @options.job("to")
 @click.pass_context
-def downgrade(context: click.Context, /, revision: str, yes: bool, **given: Any) -> None:
+def downgrade(context: click.Context, /, revision: str, yes: bool, sql: bool, **given: Any) -> None:
     """The same as rollback --to REVISION; -1 and base too."""
     if revision.startswith("-") and not revision[1:].isdigit():
         raise click.UsageError(f"No such option: {revision}")
+    if sql:
+        _as_sql(context, given, "downgrade", revision)
+        return
     _rollback("downgrade", context, revision, yes, *_split(given))
 
 

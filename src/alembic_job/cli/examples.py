@@ -11,7 +11,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("-x tenant=acme migrate", "with an argument for env.py"),
         ('migrate -m "add an index on email"', "apply nothing: generate a revision"),
     ),
-    "upgrade": (("upgrade head", "the same as migrate"), ("upgrade +1", "the next revision only")),
+    "upgrade": (
+        ("upgrade head", "the same as migrate"),
+        ("upgrade +1", "the next revision only"),
+        ("upgrade 20f6c6e8d1a7:head --sql", "no database: print the SQL from there"),
+    ),
     "rollback": (
         ("rollback --steps 1 --dry-run", "what it would execute and lose"),
         ("rollback --steps 1", "undo the last revision, after a backup"),

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from alembic_job.errors import VerificationFailed
-from alembic_job.gateways import engines
 from alembic_job.gateways.complaints import project_errors
-from alembic_job.gateways.environment import application
 from alembic_job.gateways.project import open_project
 from alembic_job.identity import Identity
 from alembic_job.logs.events import Log
@@ -18,7 +15,6 @@ from alembic_job.pipeline import exported_url
 from alembic_job.pipeline.failure import concluded
 from alembic_job.pipeline.held import Held, surroundings
 from alembic_job.pipeline.lacking import lacking
-from alembic_job.pipeline.planning import looking
 from alembic_job.settings import Settings
 from alembic_job.steps import preflight
 from alembic_job.watch import Watch
@@ -107,16 +103,3 @@ class _Stamp(Held):
 
 def _text(heads: tuple[str, ...] | None) -> str:
     return ", ".join(heads or ()) or "nothing"
-
-
-def as_sql(settings: Settings, log: Log, revisions: tuple[str, ...]) -> str:
-    """The SQL that would do it, by Alembic's offline mode; `FROM:TO` where the table holds FROM. Raises `JobError`."""
-    with exported_url(settings):
-        project = open_project(settings, ("stamp", "--sql", *revisions), log)
-        engines.map_plain_scheme()
-        import alembic.command
-
-        project.config.output_buffer = io.StringIO()
-        with looking(project, settings), application(project):
-            alembic.command.stamp(project.config, list(revisions), sql=True, tag=settings.tag)
-        return project.config.output_buffer.getvalue().rstrip("\n")
