@@ -20,6 +20,7 @@ _GENERATES = "migrate -m: a revision is generated from the models, nothing is ap
 _JSON = click.option("--json", "as_json", is_flag=True, help="one JSON object")
 _MESSAGE = click.option("-m", "--message", metavar="TEXT", help="what the revision is for; part of its file's name")
 _BRANCH_LABEL = click.option("--branch-label", metavar="LABEL", help="label of the branch that begins with it")
+_SPLICE = click.option("--splice", is_flag=True, help="allow to follow what others follow already")
 _REV_ID = click.option("--rev-id", metavar="ID", help="its id, instead of a random one")
 
 
@@ -29,7 +30,7 @@ _REV_ID = click.option("--rev-id", metavar="ID", help="its id, instead of a rand
 @click.option("--empty", is_flag=True, help="to fill by hand; with --autogenerate: written even if nothing differs")
 @click.option("--sql", is_flag=True, help="load env.py offline, where revision_environment wants it loaded")
 @click.option("--head", metavar="REV", help="the revision it follows, or LABEL@head  [default head]")
-@click.option("--splice", is_flag=True, help="allow a --head that others follow already")
+@_SPLICE
 @_BRANCH_LABEL
 @click.option("--version-path", metavar="FOLDER", help="which of several version_locations it goes to")
 @_REV_ID
@@ -60,23 +61,16 @@ def generate(context: click.Context, message: str, given: dict[str, Any]) -> Non
 @click.command()
 @click.argument("revisions", nargs=-1, required=True)
 @_MESSAGE
+@_SPLICE
 @_BRANCH_LABEL
 @_REV_ID
 @_JSON
 @options.some(*_SETTINGS)
 @click.pass_context
-def merge(
-    context: click.Context,
-    /,
-    revisions: tuple[str, ...],
-    message: str | None,
-    branch_label: str | None,
-    rev_id: str | None,
-    as_json: bool,
-    **given: Any,
-) -> None:
+def merge(context: click.Context, /, revisions: tuple[str, ...], as_json: bool, **given: Any) -> None:
     """Write a revision that joins several heads: their ids, or heads for all."""
-    asked = {"revisions": revisions, "message": message, "branch_label": branch_label, "rev_id": rev_id}
+    names = ("message", "splice", "branch_label", "rev_id")
+    asked = {"revisions": revisions, "asked": {name: given.pop(name) for name in names}}
     _author(context, given, partial(late("pipeline.authoring.merge"), **asked), as_json)
 
 

@@ -387,12 +387,23 @@ _ASCII = click.option("--ascii", "ascii_only", is_flag=True, help="with --tree: 
 
 
 @cli.command()
+@click.option("--check-heads", is_flag=True, help="exit 3 unless it is at all heads")
 @_VERBOSE
 @options.question
 @click.pass_context
-def current(context: click.Context, /, verbose: bool, **given: Any) -> None:
+def current(context: click.Context, /, check_heads: bool, verbose: bool, **given: Any) -> int:
     """The revision the database is at."""
     _alembic("current", context, given, ["current"], verbose=verbose)
+    if not check_heads:
+        return 0
+    found: dict[str, Any] = {}
+
+    def produce(settings: Any, log: Any) -> str:
+        found.update(late("pipeline.status.status")(settings, log))
+        return ""
+
+    answered(context, given, produce)
+    return 0 if found["up_to_date"] else 3
 
 
 @cli.command()
@@ -423,12 +434,14 @@ def history(
 
 
 @cli.command()
+@click.option("--resolve-dependencies", is_flag=True, help="not those that others depend on")
 @_VERBOSE
 @options.question
 @click.pass_context
-def heads(context: click.Context, /, verbose: bool, **given: Any) -> None:
+def heads(context: click.Context, /, resolve_dependencies: bool, verbose: bool, **given: Any) -> None:
     """The newest revisions of the scripts."""
-    _alembic("heads", context, given, ["heads"], verbose=verbose)
+    arguments = {"verbose": verbose, "resolve_dependencies": resolve_dependencies}
+    _alembic("heads", context, given, ["heads"], **arguments)
 
 
 @cli.command()

@@ -69,19 +69,14 @@ def check(settings: Settings, log: Log) -> dict[str, Any]:
         return found
 
 
-def merge(
-    settings: Settings,
-    log: Log,
-    revisions: tuple[str, ...],
-    message: str | None,
-    branch_label: str | None,
-    rev_id: str | None,
-) -> dict[str, Any]:
-    """Writes a revision that follows all of these, as Alembic's command of that name. Raises `ProjectError`."""
+def merge(settings: Settings, log: Log, revisions: tuple[str, ...], asked: dict[str, Any]) -> dict[str, Any]:
+    """Writes a revision that follows all of these, as Alembic's command of that name; `asked` are its other arguments.
+
+    Raises `ProjectError`.
+    """
     here = Path.cwd()
-    given = {"message": message, "branch_label": branch_label, "rev_id": rev_id}
     with exported_url(settings):
-        project = open_project(settings, ("merge", *_options(given), *revisions), log)
+        project = open_project(settings, ("merge", *_options(asked), *revisions), log)
         engines.map_plain_scheme()
         with project_errors():
             scripts = [script for script in project.script.get_revisions(revisions) if script is not None]
@@ -91,10 +86,10 @@ def merge(
                 f"there is nothing to merge: {', '.join(revisions)} is {', '.join(heads) or 'no revision'}",
                 hint="`alembic-job heads` shows what there is to merge",
             )
-        writer = _Author(project, settings, {**_ARGUMENTS, **given, "head": heads})
+        writer = _Author(project, settings, {**_ARGUMENTS, **asked, "head": heads})
         if _wants_environment(project, False):
             writer.load()
-        return {"message": message, "revisions": writer.write(here)}
+        return {"message": asked["message"], "revisions": writer.write(here)}
 
 
 def files(settings: Settings, log: Log, revision: str) -> list[str]:
