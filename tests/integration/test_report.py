@@ -78,6 +78,7 @@ def test_a_run_that_failed_is_told_to_its_last_statement(database: Database, tmp
     assert [each.name for each in page.parent.iterdir()] == ["run.html"]
 
 
+@pytest.mark.thorough
 def test_an_interrupted_run_leaves_its_page_too(database: Database, tmp_path: Path) -> None:
     make_project(tmp_path, [sql("SELECT pg_sleep(60)")])
     process = start_job("migrate", "--report", "pages/", cwd=tmp_path, url=database.url)
@@ -110,6 +111,7 @@ def test_a_page_that_cannot_be_written_changes_nothing_else(database: Database, 
     assert not list(tmp_path.glob(".*draft"))
 
 
+@pytest.mark.thorough
 def test_a_killed_run_is_told_by_its_log(database: Database, tmp_path: Path) -> None:
     make_project(tmp_path, [sql("CREATE TABLE orders (id int)"), sql("SELECT pg_sleep(60)")])
     process = start_job("migrate", cwd=tmp_path, url=database.url, env={"MIGRATE_LOG_LEVEL": "debug"})

@@ -362,6 +362,7 @@ def test_the_look_is_bounded(settled: Database, project: Path) -> None:
     holder.close()
 
 
+@pytest.mark.thorough
 def test_who_wants_a_report_gets_one_of_every_run(settled: Database, project: Path, tmp_path: Path) -> None:
     page = tmp_path / "run.html"
     assert not is_proven(migrate(project, settled, MIGRATE_REPORT=str(page)))
