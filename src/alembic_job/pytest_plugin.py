@@ -1,7 +1,8 @@
 """`pytest --alembic-job`: an item for each revision, up, down and up in a scratch database, and one for the models.
 
-`alembic-job test` does the work, once, in a process of its own: when the first of its items is run. Without the flag
-nothing is imported and nothing done.
+With `--alembic-job-data` one for each pending revision, on rows of the database. `alembic-job test` does the work, once
+for each of the two, in a process of its own: when the first of its items is run. Without these flags nothing is
+imported and nothing done.
 """
 
 from __future__ import annotations
@@ -28,13 +29,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--alembic-job", action="store_true", help="try each Alembic revision: up, down, up")
     group.addoption("--alembic-job-config", metavar="FILE", help="alembic.ini or pyproject.toml of the migrations")
     group.addoption("--alembic-job-from", metavar="REV", help="the first revision to be tried")
+    group.addoption("--alembic-job-data", action="store_true", help="try each pending revision on the database's rows")
+    group.addoption("--alembic-job-data-rows", metavar="N", help="up to so many rows a table")
     group.addoption("--alembic-job-strict", action="store_true", help="fail where a revision has no way back")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """Before -k and -m choose among them. Collected as anything else is, so that they are counted, and errors shown."""
-    if not config.getoption("--alembic-job"):
+    if not (config.getoption("--alembic-job") or config.getoption("--alembic-job-data")):
         return
     found, hook = Migrations.of(session), session.ihook
     hook.pytest_collectstart(collector=found)
@@ -59,28 +62,46 @@ class Migrations(pytest.Collector):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Their names are known before any is tried."""
-        listed = self._run("--list")
+        given = self.config.getoption
+        for each in self._listed(self._from()) if given("--alembic-job") else ():
+            yield Revision.from_parent(self, name=f"{each} up-down-up", revision=each, on_data=False)
+        if given("--alembic-job"):
+            yield Models.from_parent(self, name="models against head")
+        for each in self._listed(["--data"]) if given("--alembic-job-data") else ():
+            yield Revision.from_parent(self, name=f"{each} on data", revision=each, on_data=True)
+
+    def _listed(self, options: list[str]) -> list[str]:
+        listed = self._run(*options, "--list")
         if listed.returncode:
             raise self.CollectError(f"alembic-job test --list: {listed.stderr.strip()}")
-        for each in json.loads(listed.stdout):
-            yield Revision.from_parent(self, name=f"{each['revision']} up-down-up", revision=each["revision"])
-        yield Models.from_parent(self, name="models against head")
+        return [each["revision"] for each in json.loads(listed.stdout)]
 
     @cached_property
-    def found(self) -> dict[str, Any]:
+    def tested(self) -> dict[str, Any]:
         """The report of `alembic-job test`. Raises `Failed` where there is none."""
-        done = self._run("--json")
+        return self._reported(*self._from())
+
+    @cached_property
+    def tested_on_data(self) -> dict[str, Any]:
+        """That of `alembic-job test --data`. Raises `Failed` where there is none."""
+        rows = self.config.getoption("--alembic-job-data-rows")
+        return self._reported("--data", *([f"--data-rows={rows}"] if rows else []))
+
+    def _reported(self, *options: str) -> dict[str, Any]:
+        done = self._run(*options, "--json")
         if done.returncode not in (0, 3):
             raise Failed(done.stderr.strip())
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
+    def _from(self) -> list[str]:
+        first = self.config.getoption("--alembic-job-from")
+        return ["--from", first] if first else []
+
     def _run(self, *options: str) -> subprocess.CompletedProcess[str]:
-        given = self.config.getoption
-        where = ["-c", given("--alembic-job-config")] if given("--alembic-job-config") else []
-        first = ["--from", given("--alembic-job-from")] if given("--alembic-job-from") else []
+        file = self.config.getoption("--alembic-job-config")
         return subprocess.run(
-            [*_COMMAND, *where, "test", *first, *options],
+            [*_COMMAND, *(["-c", file] if file else []), "test", *options],
             cwd=self.config.invocation_params.dir,
             capture_output=True,
             text=True,
@@ -102,15 +123,18 @@ class _Item(pytest.Item):
 
 
 class Revision(_Item):
-    """One revision."""
+    """One revision, in an empty database or on rows."""
 
-    def __init__(self, *, revision: str, **rest: Any) -> None:
+    def __init__(self, *, revision: str, on_data: bool, **rest: Any) -> None:
         super().__init__(**rest)
-        self.revision = revision
+        self.revision, self.on_data = revision, on_data
 
     def runtest(self) -> None:
         """Raises `Failed` with what differs, or the statement."""
-        each = next(each for each in self.parent.found["revisions"] if each["revision"] == self.revision)
+        found = self.parent.tested_on_data if self.on_data else self.parent.tested
+        each = next((each for each in found["revisions"] if each["revision"] == self.revision), None)
+        if each is None:
+            pytest.skip("not pending any more")
         if each["outcome"] == "failed":
             from alembic_job.pipeline.testing_report import told
 
@@ -131,7 +155,7 @@ class Models(_Item):
 
     def runtest(self) -> None:
         """Raises `Failed` with what differs."""
-        models = self.parent.found["models"]
+        models = self.parent.tested["models"]
         if models["differences"]:
             raise Failed("\n".join(models["differences"]))
         if not models["compared"]:

@@ -390,6 +390,16 @@ def test_options_mean_what_they_mean_to_alembic(desk: Desk) -> None:
     assert set(desk.done("heads").split()) >= {"two", "three"}
     taken = desk.run("revision", "-m", "first", "--rev-id", "one", "--head", "three")
     assert taken.code == 22 and "there already" in taken.err, taken.err
+    resolved = desk.done("heads", "--resolve-dependencies").split()
+    assert "two" in resolved and "three" in resolved
+    desk.done("revision", "-m", "fourth", "--rev-id", "four", "--head", "three")
+    refused = desk.run("merge", "two", "three", "-m", "both")
+    assert refused.code == 22 and "--splice" in refused.err, refused.err
+    assert "follows   two, three" in desk.done("merge", "two", "three", "-m", "both", "--splice", "--rev-id", "both")
+    assert desk.run("current", "--check-heads").code == 3
+    desk.done("merge", "heads", "-m", "all")
+    desk.done("migrate")
+    assert desk.run("current", "--check-heads").code == 0
 
 
 def test_check_tells_what_differs(started: Desk) -> None:
@@ -441,7 +451,8 @@ class Order(Base):
     )
 """
 DETAILS = """
-CREATE TYPE state AS ENUM ('new', 'paid', 'lost'); CREATE TYPE kind AS ENUM ('a', 'b'); CREATE TYPE colour AS ENUM ('blue');
+CREATE TYPE state AS ENUM ('new', 'paid', 'lost'); CREATE TYPE kind AS ENUM ('a', 'b');
+CREATE TYPE colour AS ENUM ('blue');
 CREATE TABLE orders (id serial PRIMARY KEY, state state, kind kind, colour colour, word varchar(9),
     CONSTRAINT known CHECK (word IN ('x:y', '50%')), CONSTRAINT begins CHECK (word LIKE 'b%' AND id > 5) NOT VALID,
     CONSTRAINT lacks_a_value CHECK (state <> 'lost' OR id > 1), CONSTRAINT theirs CHECK (id > 2));
@@ -654,6 +665,7 @@ def test_a_stamp_as_sql(started: Desk) -> None:
     assert started.run("stamp", "--sql", "--purge").code == 2
 
 
+@pytest.mark.thorough
 def test_upgrade_and_downgrade_as_sql(started: Desk) -> None:
     """Alembic's own text, byte for byte; nobody is asked, so a downgrade has to say from where."""
     (started.project / "migrations" / "env.py").write_text(OFFLINE)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,42 @@ def test_each_object_that_differs_is_named(database: Database, tmp_path: Path) -
     assert left == []
 
 
+WORDED = """
+op.execute("CREATE TYPE mood AS ENUM ('good', 'bad')")
+op.execute("CREATE TABLE cats (id int PRIMARY KEY, name varchar(9), mood mood,"
+    " CONSTRAINT known CHECK (name IN ('a', 'b')), CONSTRAINT old CHECK (id > 1), CONSTRAINT last CHECK (name <> 'x'))")
+op.execute("CREATE INDEX a_few ON cats (id) WHERE name IN ('a', 'c')")
+op.execute("CREATE VIEW v AS SELECT id FROM cats WHERE name IN ('a', 'd')")
+"""
+
+
+@pytest.mark.thorough
+def test_what_a_restore_words_in_another_way_is_the_same(
+    database: Database, new_database: Callable[[], Database], tmp_path: Path
+) -> None:
+    """In a database that was restored from a dump check constraints, indexes and views have more casts: no
+    difference. What says something else is one: a check constraint, the order of an enum's values."""
+    folder = make_project(tmp_path / "project", [WORDED])
+    done = run_job("migrate", cwd=folder, url=database.url)
+    assert done.code == 0, done.out
+    restored, programs = new_database(), database.server.bin
+    archive = str(tmp_path / "archive")
+    subprocess.run([programs / "pg_dump", "-Fc", f"--file={archive}", database.url], check=True)
+    subprocess.run([programs / "pg_restore", f"--dbname={restored.url}", archive], check=True)
+    assert restored.schema() != database.schema()
+    assert differences(checked(restored, folder, "--json")) == []
+    restored.execute(
+        "ALTER TABLE cats DROP CONSTRAINT old; ALTER TABLE cats ADD CONSTRAINT old CHECK (id > 2);"
+        "ALTER TYPE mood RENAME TO other; CREATE TYPE mood AS ENUM ('bad', 'good');"
+        "ALTER TABLE cats ALTER mood TYPE mood USING 'bad'; DROP TYPE other"
+    )
+    result = checked(restored, folder, "--json")
+    found = json.loads(result.out)["differences"]
+    assert [(each["how"], each["name"]) for each in found] == [("different", "cats"), ("different", "mood")]
+    changed = [line.strip("-+ ,") for line in found[0]["diff"][2:] if line.startswith(("-", "+"))]
+    assert changed == ["CONSTRAINT old CHECK ((id > 1))", "CONSTRAINT old CHECK ((id > 2))"]
+
+
 @pytest.mark.thorough
 def test_an_unknown_revision_is_28(database: Database, tmp_path: Path) -> None:
     """Where the database is cannot be made anew from these scripts."""
@@ -67,6 +105,14 @@ def test_an_unknown_revision_is_28(database: Database, tmp_path: Path) -> None:
     database.execute("UPDATE alembic_version SET version_num = 'newer'")
     result = checked(database, folder)
     assert result.code == 28 and "newer" in result.err
+
+
+@pytest.mark.thorough
+def test_a_database_that_is_read_only(database: Database, tmp_path: Path) -> None:
+    """As a standby: it is compared with a schema on an embedded server, also where there is nothing in it at all."""
+    database.execute(f"ALTER DATABASE {database.name} SET default_transaction_read_only = on")
+    result = checked(database, make_project(tmp_path / "project", []), "--json")
+    assert differences(result) == [] and "embedded" in json.loads(result.out)["scratch"]["server"]
 
 
 @pytest.mark.thorough

@@ -222,7 +222,9 @@ def test_what_a_role_may_not_read(planted: Database) -> None:
 
 def test_secrets_are_not_shown(planted: Database) -> None:
     """A statement in a finding is short, on one line, and without passwords; no value of a row is in a text."""
-    statement = "DO $$ BEGIN EXECUTE 'x';\n END $$; ALTER USER me PASSWORD 'geheim' wrong" + " x" * 500
+    [finding] = evidence(planted, "DO $$ BEGIN EXECUTE 'x';\n END $$; ALTER USER me PASSWORD 'geheim' wrong")
+    assert "geheim" not in str(finding.as_fields())
+    statement = "SELECT 1;\n ALTER USER me PASSWORD 'geheim' wrong" + " x" * 500
     [finding] = evidence(planted, statement)
     assert "geheim" not in str(finding.as_fields()) and len(finding.statement) == 200 and "\n" not in finding.statement
     [finding] = evidence(planted, "ALTER TABLE users ALTER code TYPE uuid[] USING ARRAY[code::uuid]")

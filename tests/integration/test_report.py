@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import signal
@@ -29,7 +30,7 @@ def words(page: str) -> str:
 
 def section(page: str, title: str) -> str:
     """What a reader sees of the section with this heading."""
-    [found] = [each for each in page.split("<section") if re.search(rf"<h2[^>]*>{re.escape(title)}", each)]
+    [found] = [each for each in page.split("<section") if re.search(rf"<h2[^>]*>(?:<bdi>)?{re.escape(title)}", each)]
     return words(f"<section{found}")
 
 
@@ -89,7 +90,8 @@ def test_an_interrupted_run_leaves_its_page_too(database: Database, tmp_path: Pa
     [page] = (tmp_path / "pages").iterdir()
     assert re.fullmatch(rf"migrate-\d+T\d+Z-{result.finished['run_id'][:8]}\.html", page.name)
     assert "exit code 14" in words(page.read_text())
-    assert "r1 step 1 failed" in section(page.read_text(), "Revisions")
+    listed = section(page.read_text(), "Revisions")
+    assert "r1 step 1 interrupted" in listed and "SELECT pg_sleep(60) cancelled, as the run was to end" in listed
 
 
 def test_a_page_that_cannot_be_written_changes_nothing_else(database: Database, tmp_path: Path) -> None:
@@ -125,11 +127,12 @@ def test_a_killed_run_is_told_by_its_log(database: Database, tmp_path: Path) -> 
     assert result.code == 0, result.err
     assert "r1 step 1 applied" in section(result.out, "Revisions")
     assert "CREATE TABLE orders (id int)" in section(result.out, "Revisions")
-    assert "r2 step 2 failed" in section(result.out, "Revisions")
+    assert "r2 step 2 was running" in section(result.out, "Revisions")
     assert "killed" in words(result.out)
 
     log.write_text("".join(lines[: len(lines) // 2]))  # nobody wrote its end
-    assert "the log ends before the run does" in words(run_job("report", str(log), cwd=tmp_path).out)
+    cut = words(run_job("report", str(log), cwd=tmp_path).out)
+    assert "? did not end in this log" in cut and "the log ends before the run does" in cut
     refused = run_job("report", "--run", "other", str(log), cwd=tmp_path)
     assert refused.code == 2
     assert json.loads(killed.out.splitlines()[0])["run_id"] not in refused.err
@@ -139,12 +142,79 @@ def test_a_killed_run_is_told_by_its_log(database: Database, tmp_path: Path) -> 
 def test_a_rollback_tells_what_it_loses(database: Database, tmp_path: Path) -> None:
     make_project(tmp_path, [])
     add_revision(tmp_path, 1, sql("CREATE TABLE orders AS SELECT 1 AS id"), sql("DROP TABLE orders"))
+    add_revision(tmp_path, 2, sql("CREATE TABLE lines AS SELECT 1 AS id"), sql("DROP TABLE lines"))
     assert run_job("migrate", cwd=tmp_path, url=database.url).code == 0
     page = tmp_path / "run.html"
-    command = ("rollback", "--no-backup", "--report", str(page))
+    command = ("rollback", "--steps", "2", "--no-backup", "--report", str(page))
     assert run_job(*command, cwd=tmp_path, url=database.url).code == 26
     foreseen = section(page.read_text(), "What the rollback loses, as foreseen")
     assert "1 row of table public.orders would be lost" in foreseen
-    assert "r1 step 1 not begun" in section(page.read_text(), "Revisions")
+    assert re.search("r2 step 2 not begun.*r1 step 1 not begun", section(page.read_text(), "Revisions"))
+    assert run_job(*command, "--dry-run", cwd=tmp_path, url=database.url).code == 0
+    assert "A dry run: nothing was changed." in words(page.read_text())
+    assert "DROP TABLE lines" in section(page.read_text(), "Revisions")
     assert run_job(*command, "--allow-data-loss", cwd=tmp_path, url=database.url).code == 0
-    assert "r1 step 1 rolled back" in section(page.read_text(), "Revisions")
+    assert re.search("r2 step 2 rolled back.*r1 step 1 rolled back", section(page.read_text(), "Revisions"))
+
+
+TENANTS = """
+from alembic import context
+from sqlalchemy import create_engine, text
+import os
+engine = create_engine(os.environ["DATABASE_URL"])
+for tenant in ("a", "b"):
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {tenant}"))
+        connection.execute(text(f"SET search_path = {tenant}"))
+        connection.commit()
+        context.configure(connection=connection, version_table_schema=tenant, transaction_per_migration=True)
+        with context.begin_transaction():
+            context.run_migrations(tenant=tenant)
+"""
+
+
+@pytest.mark.thorough
+def test_each_version_table_has_its_own_list(database: Database, tmp_path: Path) -> None:
+    make_project(tmp_path, ["op.execute('SELECT 1')", "op.execute(f\"SELECT 1 / {int(tenant == 'a')}\")"], env=TENANTS)
+    for file in (tmp_path / "migrations" / "versions").glob("*.py"):
+        file.write_text(file.read_text().replace("upgrade()", "upgrade(tenant)"))
+    page = tmp_path / "run.html"
+    result = run_job("migrate", "--report", str(page), cwd=tmp_path, url=database.url)
+    assert result.code == 23, result.out
+    first = section(page.read_text(), "Revisions of a.alembic_version")
+    second = section(page.read_text(), "Revisions of b.alembic_version")
+    assert "r2 step 2 applied" in first and "failed" not in first
+    assert re.search("r1 step 1 applied.*r2 step 2 failed.*failed: 22012", second)
+    assert "Applied 3 revisions" in words(page.read_text())
+
+    last = tmp_path / "migrations" / "versions" / "r2_.py"
+    last.write_text(last.read_text().replace("upgrade(tenant)", "upgrade()"))
+    wrong = run_job("migrate", cwd=tmp_path, url=database.url)
+    assert wrong.code == 23 and "unexpected keyword argument 'tenant'" in wrong.finished["error"], wrong.out
+
+
+@pytest.mark.thorough
+def test_only_files_are_written(database: Database, tmp_path: Path) -> None:
+    make_project(tmp_path, [sql("SELECT 1")])
+    pipe, link, file = tmp_path / "pipe.html", tmp_path / "link.html", tmp_path / f"{'ü' * 120}.html"
+    os.mkfifo(pipe)
+    link.symlink_to(file)
+    refused = run_job("migrate", "--report", str(pipe), cwd=tmp_path, url=database.url)
+    assert refused.code == 0 and pipe.is_fifo()
+    assert refused.events("report.not_written")[0]["reason"] == "it is no regular file"
+    assert run_job("migrate", "--report", str(link), cwd=tmp_path, url=database.url).code == 0
+    assert link.is_symlink() and "nothing" in words(file.read_text())
+
+
+@pytest.mark.thorough
+def test_a_lock_that_was_never_won_is_a_wait(database: Database, tmp_path: Path) -> None:
+    database.execute("CREATE TABLE users (id int)")
+    make_project(tmp_path, [sql("ALTER TABLE users ADD COLUMN email text")])
+    blocker = database.connect()
+    blocker.autocommit = False
+    blocker.cursor().execute("SELECT * FROM users")
+    page = tmp_path / "run.html"
+    command = ("migrate", "--table-lock-timeout", "2s", "--report", str(page))
+    assert run_job(*command, cwd=tmp_path, url=database.url).code == 12
+    assert re.search(r"r1 step 1 failed waited [\d.]+ s for locks", section(page.read_text(), "Revisions"))
+    assert 'class="wait"' in page.read_text()

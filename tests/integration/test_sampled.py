@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ from click.testing import CliRunner
 from alembic_job.cli.commands import cli
 from alembic_job.errors import UsageError
 from alembic_job.gateways.embedded import Server
-from tests.conftest import Database, Result, run_job
+from tests.conftest import Database, Result, job_environment, run_job
 from tests.projectkit import add_revision, make_project, sql
 
 SHOP = r"""
@@ -137,7 +139,6 @@ def test_what_cannot_go_with_data() -> None:
     """What is applied cannot be tried on rows that are past it."""
     for args, words in (
         (["--data", "--from", "r1"], "--from r1 cannot go with --data"),
-        (["--data", "--list"], "--list cannot go with --data"),
         (["--data-rows", "5"], "--data-rows needs --data"),
     ):
         result = CliRunner().invoke(cli, ["test", *args])
@@ -252,6 +253,61 @@ def test_references_of_every_kind(tmp_path: Path, database: Database, pg18: Serv
         assert result.code == 26 and "refer to more than 200 rows of public.chain" in result.err
     finally:
         database.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
+
+
+@pytest.mark.thorough
+def test_a_role_that_only_reads(tmp_path: Path, database: Database, pg18: Server) -> None:
+    """It migrates the copy all the same, which is said, also if it and the database are set to be read only. A table
+    that it may not read, and one whose rows are hidden from it, is named: 21."""
+    folder = make_project(tmp_path / "project", ["pass"])
+    add_revision(folder, 2, sql("ALTER TABLE notes ADD b int; CREATE TABLE a ()"), sql("ALTER TABLE notes DROP b"))
+    database.execute(
+        "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY); INSERT INTO alembic_version VALUES ('r1');"
+        "CREATE TABLE notes (a serial, t text); INSERT INTO notes (t) VALUES ('secret'); CREATE TABLE hidden (a int)"
+    )
+    role = f"reader_{database.name}"
+    database.execute(
+        f"CREATE ROLE {role} LOGIN NOINHERIT PASSWORD 'secret'; GRANT SELECT ON notes, alembic_version TO {role}"
+    )
+    for whose in (f"ROLE {role}", f"DATABASE {database.name}"):
+        database.execute(f"ALTER {whose} SET default_transaction_read_only = on")
+    login = Login(pg18, database.name, role)
+
+    def execute(text: str) -> None:
+        database.execute(f"SET transaction_read_only = off; {text}")
+
+    try:
+        result, _ = tried(folder, login)
+        assert result.code == 21 and result.err.splitlines()[0].endswith("permission denied for table hidden"), (
+            result.err
+        )
+        execute(f"GRANT SELECT ON hidden, notes_a_seq TO {role}")
+        result, found = tried(folder, login)
+        assert findings(found) == {"r2": ["downgrade_differs", "upgrade_again_failed"]}, result.err
+        assert found["notes"] == [f"{role} may not migrate {database.name}: in the copy it may do what the owners may"]
+        execute("ALTER TABLE notes ENABLE ROW LEVEL SECURITY")
+        result, _ = tried(folder, login)
+        assert result.code == 21 and 'policy for table "notes"' in result.err and "BYPASSRLS" in result.err, result.err
+    finally:
+        execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+@pytest.mark.thorough
+def test_pytest_has_an_item_for_each_pending_revision(tmp_path: Path, tmp: Path, database: Database) -> None:
+    """`pytest --alembic-job-data`: what rows do not come back is told by table, by the only test of all."""
+    phones = sql("ALTER TABLE users DROP phone"), sql("ALTER TABLE users ADD phone text")
+    folder = shop(tmp_path, database, phones, (sql("CREATE TABLE a ()"), sql("DROP TABLE a")))
+
+    def run(**env: str) -> str:
+        argv = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir=."]
+        given = ("--alembic-job-data", "--alembic-job-data-rows=100")
+        env = job_environment(**env, TMPDIR=str(tmp))
+        return subprocess.run([*argv, *given], cwd=folder, env=env, capture_output=True, text=True, check=False).stdout
+
+    out = run(DATABASE_URL=database.url)
+    assert "r2 on data FAILED" in out and "r3 on data PASSED" in out and "1 failed, 1 passed" in out, out
+    assert "rows came back changed, columns: phone" in out and "secret" not in out and list(tmp.iterdir()) == []
+    assert "alembic-job test --list: " in (out := run()) and "DATABASE_URL" in out, out
 
 
 class Login(Database):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alembic_job.rules.schema_objects import Object, differences, is_foreign, objects
+from alembic_job.rules.schema_objects import Object, as_spelled, differences, is_foreign, objects
 from alembic_job.settings.values import patterns
 
 
@@ -17,6 +17,18 @@ STORED = "SET default_tablespace = '';\n\nSET default_table_access_method = heap
 INDEX = entry("INDEX", "by_name", "CREATE INDEX by_name ON public.users USING btree (name);")
 PUBLIC = entry("COMMENT", "SCHEMA public", "COMMENT ON SCHEMA public IS 'x';", "-")
 HEAD = "--\n-- PostgreSQL database dump\n--\n\n\\restrict x\n\nSET lock_timeout = 0;\n\n"
+
+
+def test_what_a_restore_only_words_in_another_way_is_as_expected() -> None:
+    """Line by line, whether a comma follows or not; what says something else stays."""
+    [table] = expected = objects(entry("TABLE", "t", "CREATE TABLE t (\n    CHECK (a),\n    CHECK (b)\n);"))
+    again = {table: expected[table].replace("(a)", "(a::x)").replace("(b)", "(b::x)")}
+    actual = {table: "CREATE TABLE t (\n    CHECK (b::x),\n    CHECK (a::x),\n    CHECK (c::x)\n);"}
+    assert as_spelled(actual, expected, again) == {
+        table: "CREATE TABLE t (\n    CHECK (b),\n    CHECK (a),\n    CHECK (c::x)\n);"
+    }
+    assert as_spelled(actual, expected, {}) == as_spelled(actual, expected, expected) == actual
+    assert objects("") == {}
 
 
 def test_objects_are_compared_by_what_makes_them() -> None:

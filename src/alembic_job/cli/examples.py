@@ -75,6 +75,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "test": (
         ("test", "each revision: up, down, up; needs no database"),
         ("test --from 20f6c6e8d1a7 --strict", "from there on, each with a way back"),
+        ("test --data", "what is pending, on some of the database's rows"),
+        ("test --data --data-rows 50 --to 20f6c6e8d1a7", "on fewer, no further than there"),
     ),
     "config": (("config", "each setting, and where it came from"),),
     "lint": (

@@ -161,6 +161,7 @@ class JobOutput:
             threading.Event().wait()  # another thread is ending the process
         if children := sys.modules.get("alembic_job.gateways.children"):
             children.end_all()
+        report.duration_seconds = time.monotonic() - self.begun
         self.reported(report, self.log)
         fields = report.as_fields()
         self._write_termination_log(fields)

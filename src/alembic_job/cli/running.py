@@ -67,7 +67,7 @@ def _listened(settings: Any, command: str, output: Any, watch: Any, identity: An
     if settings.report:
         from alembic_job.pipeline.reporting import Reporter
 
-        reporter = Reporter(settings, command, identity.run_id, output.redacted)
+        reporter = Reporter(settings, command, identity.run_id, watch, output.redacted)
         output.reported = reporter.write
         log = reporter.listening(log)
     return log

@@ -42,11 +42,13 @@ def test(
     from alembic_job.cli.output import answer
     from alembic_job.watch import release_signals
 
-    _check_data(data, data_rows, first, only_list)
+    _check_data(data, data_rows, first)
     settings, log, redactor = prepared(context, given)
     found: dict[str, Any] = {}
 
     def listed() -> str:
+        if data:
+            return json.dumps([script.words for script in late("pipeline.testing_sampled.listed")(settings, log)])
         scripts, below = late("pipeline.testing.chosen")(settings, log, first)
         return json.dumps([script.words for script in scripts if script.revision not in below])
 
@@ -64,15 +66,13 @@ def test(
     return 3 if late("pipeline.testing_report.has_findings")(found, strict) else 0
 
 
-def _check_data(data: bool, rows: int | None, first: str | None, only_list: bool) -> None:
+def _check_data(data: bool, rows: int | None, first: str | None) -> None:
     """Raises `UsageError` for what does not go together."""
     if data and first is not None:
         raise UsageError(
             f"--from {first} cannot go with --data: only what is pending can be tried on the database's rows",
             hint="leave --from out; --to says how far to go",
         )
-    if data and only_list:
-        raise UsageError("--list cannot go with --data", hint="`alembic-job status` shows what is pending")
     if rows is not None and not data:
         raise UsageError("--data-rows needs --data")
 

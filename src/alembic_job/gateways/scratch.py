@@ -33,6 +33,7 @@ from alembic_job.patience import within
 
 _PREFIX = "alembic_job_rehearsal_"
 _FOLDER = "alembic-job-rehearsal-"
+_READ_ONLY = "default_transaction_read_only"
 _MARK = 0x616A6F53  # class of the advisory lock, see gateways.locks
 _DROPPING = 20.0  # seconds; Kubernetes gives a pod 30 to end
 _ABANDONED = f"""
@@ -191,18 +192,24 @@ def copy_roles(source: Connection, target: Connection) -> dict[str, str]:
 
 
 def copy_settings(source: Connection, target: Connection, name: str, log: Log) -> None:
-    """Gives the scratch database on an embedded server the settings of roles and of the database they come from."""
+    """Gives the scratch database on an embedded server the settings of roles and of the database they come from.
+
+    Not that nothing be written: who reads there migrates here.
+    """
     for role, in_database, entry in query(source, _SETTINGS):
         parameter, _, value = entry.partition("=")
+        if parameter == _READ_ONLY:
+            continue
         whose = [sql.SQL("ROLE {}").format(sql.Identifier(role))] if role else []
         where = sql.SQL("DATABASE {}").format(sql.Identifier(name))
         words = sql.SQL(" IN ").join([*whose, where] if in_database else whose)
         try:
             query(target, "SELECT set_config(%s, %s, false)", parameter, value)
             _run(target, "ALTER {} SET {} FROM CURRENT", words, sql.Identifier(parameter))
-            _run(target, "RESET {}", sql.Identifier(parameter))
         except psycopg2.Error as error:
             log.warning("rehearsal.setting_skipped", setting=parameter, message=" ".join(str(error).split()))
+        finally:
+            _run(target, "RESET {}", sql.Identifier(parameter))
 
 
 def _run(connection: Connection, text: str, *parts: sql.Composable) -> None:

@@ -73,6 +73,8 @@ def text_log(stream: TextIO, redactor: Redactor, level: str, **bound: Any) -> Lo
             raise structlog.DropEvent
         if event["event"] == "statement.progress":  # its message is a bar that says it all
             event = {name: event[name] for name in ("event", "message")}
+        if isinstance(event.get("blockers"), list):
+            event["blockers"] = "; ".join(_who(each) for each in event["blockers"])
         return {"timestamp": timestamp()[11:23], "level": method, **event}
 
     def write(text: str) -> None:
@@ -81,6 +83,21 @@ def text_log(stream: TextIO, redactor: Redactor, level: str, **bound: Any) -> Lo
     coloured = stream.isatty() and not os.environ.get("NO_COLOR")
     renderer = structlog.dev.ConsoleRenderer(colors=coloured, pad_event_to=0, sort_keys=False)
     return _logger(write, level, [clean, renderer], bound)
+
+
+def _who(blocker: dict[str, Any]) -> str:
+    """A session in the way, in words: who, for how long, with what, and what would end it."""
+    name = blocker.get("pid") or blocker.get("gid") or "?"
+    since = blocker.get("transaction_seconds") or blocker.get("state_seconds")
+    parts = [
+        f"{blocker.get('kind') or 'session'} {name}",
+        f"({blocker['user']})" if blocker.get("user") else "",
+        blocker.get("state") or "",
+        f"for {since:.0f} s" if isinstance(since, int | float) else "",
+        f"last: {' '.join(str(blocker['statement']).split())[:80]}" if blocker.get("statement") else "",
+        f"({blocker['end']} ends it)" if blocker.get("end") else "",
+    ]
+    return " ".join(part for part in parts if part)
 
 
 def _logger(write: Callable[[str], None], level: str, processors: list[Any], bound: dict[str, Any]) -> Log:

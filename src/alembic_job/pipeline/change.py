@@ -373,7 +373,8 @@ class Run:
         self.log.info("plan.made", **log_fields, first=change.planned[0], last=change.planned[-1])
         here = Path.cwd()
         for script in [step.revision for step in planned]:
-            self.log.debug("revision.planned", **described(script, here), follows=list(script._all_down_revisions))
+            told = {**described(script, here), "follows": list(script._all_down_revisions)}
+            self.log.debug("revision.planned", **told, **self._where(change))
         preflight.check_privileges(context, table)
         if self.down and self.target.rpartition("@")[2] == "base":
             place = (session.dsn, session.connection)
@@ -434,8 +435,9 @@ class Run:
             if not self.down and self._archives[-1].is_due(revision):
                 self._kept(revision)
             begun = time.monotonic()
-            self.log.info(self._event("started"), revision=revision, message=step.revision.doc)
-            guarded = self._guard.guarded(context, step.revision, step.migration_fn, change.table, self.down)
+            where = self._where(change)
+            self.log.info(self._event("started"), revision=revision, message=step.revision.doc, **where)
+            guarded = self._guard.guarded(context, step.revision, step.migration_fn, change.table, self.down, where)
             step.migration_fn = guarded
             yield step
             self.current = None
@@ -446,10 +448,16 @@ class Run:
             seconds = time.monotonic() - begun
             self._archives[-1].done(revision, self.down, self._guard.executed, seconds, self._guard.lock_seconds)
             took = round(seconds, 3)
-            self.log.info(self._event("done"), revision=revision, duration_seconds=took, committed=committed)
+            self.log.info(self._event("done"), revision=revision, duration_seconds=took, committed=committed, **where)
         if not self.down:
             with self._ours():
                 self._archives[-1].adopt(context, self._arguments, self.project.ancestors(change.before))
+
+    def _where(self, change: Change) -> dict[str, Any]:
+        """The version table that a revision belongs to; of several databases also which."""
+        places = {session.identity: session.dsn.redacted() for session in self.sessions}
+        several = {"database": places[change.table.database]} if len(places) > 1 else {}
+        return {"table": change.table.label, **several}
 
     def _kept(self, revision: str) -> None:
         """Its way back is recorded; and what was executed so far, if it is time."""

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from fnmatch import fnmatchcase
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from psycopg2.extensions import connection as Connection
 
 from alembic_job.dsn import Dsn
-from alembic_job.errors import DatabaseUnreachable, LoginFailed
-from alembic_job.gateways import embedded, programs, scratch
+from alembic_job.errors import BackupNotProven, LoginFailed
+from alembic_job.gateways import embedded, pg_restore, programs, scratch
 from alembic_job.gateways.postgres import query
 from alembic_job.gateways.schema_dump import schema_of
 from alembic_job.logs.events import Log
@@ -27,7 +28,15 @@ from alembic_job.pipeline.scratch_work import Server, reworded
 from alembic_job.pipeline.status import look
 from alembic_job.pipeline.testing_leg import Course, Walked
 from alembic_job.pipeline.testing_verdicts import Step, Verdicts
-from alembic_job.rules.schema_objects import Difference, Object, differences, foreign_schemas, is_foreign, objects
+from alembic_job.rules.schema_objects import (
+    Difference,
+    Object,
+    as_spelled,
+    differences,
+    foreign_schemas,
+    is_foreign,
+    objects,
+)
 from alembic_job.settings import EMBEDDED, Settings
 from alembic_job.steps.pooler import check_pooler
 from alembic_job.watch import Watch
@@ -42,6 +51,8 @@ _RELATIONS = """
          AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
     LEFT JOIN pg_class t ON t.oid = d.refobjid LEFT JOIN pg_namespace tn ON tn.oid = t.relnamespace
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"""
+_TAKES_NOTHING = "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool"
+_ELSEWHERE = "pip install 'alembic-job[embedded]'; or let MIGRATE_REHEARSAL_URL name another server"
 _MAY_NOT_READ = "GRANT pg_read_all_data TO this role; or let MIGRATE_FOREIGN name what it may not read"
 _VERSIONS_DIFFER = (
     "the scratch server is PostgreSQL {}, the database's is {}: what these only write in other words is different, too"
@@ -103,14 +114,19 @@ class _Drift(Rehearsing):
                 self._take_over(original, server)
                 self._give(original, server)
                 self._migrate(original, source, server, place, tables)
-                compared = self._compared(original, source, server, place, tables)
+                archive = folder / "private" / "schema"
+                compared = self._compared(original, source, server, place, tables, archive)
                 return self._told(original, server, tables, compared)
 
     def _placed(self, original: Connection) -> Settings:
-        """With an embedded server, where nothing is said and the role may make no database on the database's own."""
+        """With an embedded server, where nothing is said and no database can be made on the database's own."""
         if self._settings.rehearsal_url is not None:
             return self._settings
         try:
+            if query(original, _TAKES_NOTHING) == [(True,)]:
+                raise LoginFailed(
+                    "no database to compare with can be made on a server that is read only", hint=_ELSEWHERE
+                )
             scratch.check_may(original, "the database's server", "to compare with")
         except LoginFailed:
             with suppress(LookupError):
@@ -138,13 +154,29 @@ class _Drift(Rehearsing):
         raise type(error)(f"no schema to compare with, on {server.words}: {error}", hint=hint, **error.fields)
 
     def _compared(
-        self, original: Connection, source: Dsn, server: Server, place: Dsn, tables: list[Live]
+        self, original: Connection, source: Dsn, server: Server, place: Dsn, tables: list[Live], archive: Path
     ) -> list[Difference]:
         major = max(original.server_version, server.beside.server_version) // 10_000
         found = server.programs or programs.find_programs(self._settings.pg_bindir, major)
+        expected = self._expected(found, place, tables)
+        actual = self._objects(found, original, source, tables)
+        compared = differences(expected, actual)
+        if any(each.how == "different" for each in compared):
+            with suppress(BackupNotProven, LoginFailed):  # what cannot be restored is compared as it is
+                self._restore_anew(found, server, place, archive)
+                actual = as_spelled(actual, expected, self._expected(found, place, tables))
+        return differences(expected, actual)
+
+    def _expected(self, found: programs.Programs, place: Dsn, tables: list[Live]) -> dict[Object, str]:
         with closing(self._connected(place)) as inside:
-            expected = self._objects(found, inside, place, tables)
-        return differences(expected, self._objects(found, original, source, tables))
+            return self._objects(found, inside, place, tables)
+
+    def _restore_anew(self, found: programs.Programs, server: Server, place: Dsn, archive: Path) -> None:
+        """Makes the scratch database again, from its own dump."""
+        options = [*_OPTIONS, "--format=custom", f"--file={archive}"]
+        schema_of(found, place, self._settings.history_schema, (), options)
+        self._remade(server.beside, place, {})
+        pg_restore.restore(found, place, archive, 1, server.beside.server_version // 10_000)
 
     def _objects(
         self, found: programs.Programs, connection: Connection, dsn: Dsn, tables: list[Live]
@@ -155,9 +187,7 @@ class _Drift(Rehearsing):
         role = [f"--role={self._settings.role}"] if self._settings.role else []
         try:
             text = schema_of(found, dsn, self._settings.history_schema, without, [*_OPTIONS, *role])
-        except DatabaseUnreachable as error:
-            if "permission denied" not in str(error):
-                raise
+        except LoginFailed as error:
             raise LoginFailed(str(error), hint=_MAY_NOT_READ) from error
         schemas = foreign_schemas(patterns)
         return {

@@ -9,7 +9,7 @@ from functools import partial
 from io import FileIO
 from typing import TYPE_CHECKING, Any
 
-from alembic_job.errors import JobError, ProjectError, TableLocked
+from alembic_job.errors import JobError, MigrationFailed, ProjectError, TableLocked
 from alembic_job.gateways import postgres as pg
 from alembic_job.gateways import unfinished
 from alembic_job.gateways.work import Work, work_of
@@ -27,7 +27,7 @@ from alembic_job.settings.values import duration_or_off
 from alembic_job.steps.disk import Rewrites
 from alembic_job.steps.parts import Parts
 from alembic_job.steps.table_locks import LOST_RACES, Budget, Rules, TableLocks, TryAgain, strongest
-from alembic_job.watch import Watch
+from alembic_job.watch import Stop, Watch
 
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
@@ -52,6 +52,7 @@ class Guard:
         self._observers: dict[str, Observer] = {}
         self._upfront: dict[str, tuple[Lock, ...]] = {}  # by revision, learnt from attempts that lost
         self._revision, self._per_revision = "", True
+        self._place: dict[str, Any] = {}  # of the revision, for events
         self._inside = False  # a revision's function runs
         self.executed: list[tuple[str, float]] = []  # the last revision's statements, with their seconds
         self._spent = 0.0
@@ -92,20 +93,27 @@ class Guard:
     # A revision.
 
     def guarded(
-        self, context: MigrationContext, revision: Script, function: Callable[..., Any], table: VersionTable, down: bool
+        self,
+        context: MigrationContext,
+        revision: Script,
+        function: Callable[..., Any],
+        table: VersionTable,
+        down: bool,
+        where: dict[str, Any],
     ) -> Callable[..., Any]:
         """The revision's `upgrade` or `downgrade`, which is started again where it lost a race for a lock.
 
-        What an earlier run committed of the revision is not executed again.
+        What an earlier run committed of the revision is not executed again. `where` is said of its statements.
         """
         rules = self._rules(revision.path)
 
         def run(**arguments: Any) -> None:
+            self._place = where
             self._revision, self._per_revision = revision.revision, self._own_transaction(context)
             self._spent = self._budget.spent
             self._resume(revision.revision, table, down, context)
             work = work_of(context.connection)
-            while (again := self._attempt(rules, work, lambda: function(**arguments))) is not None:
+            while (again := self._attempt(rules, work, partial(_called, revision, function, arguments))) is not None:
                 if not self._per_revision:
                     self._again = again
                     raise again
@@ -260,7 +268,8 @@ class Guard:
             statement=unfinished.without_secrets(sql),
             duration_seconds=round(took, 6),
             waited_seconds=round(waited, 6),
-            error=None if error is None else pg.sqlstate(error) or type(error).__name__,
+            error=None if error is None else _why(error),
+            **self._place,
         )
 
     def savepoint(self, connection: Any, name: str, back: bool) -> None:
@@ -359,6 +368,26 @@ class Guard:
                     hint="correct or remove that comment",
                 ) from error
         return Rules(on, hold)
+
+
+def _called(revision: Script, function: Callable[..., Any], arguments: dict[str, Any]) -> None:
+    """Calls a revision's function with what env.py gave. Raises `MigrationFailed` where it does not take that."""
+    try:
+        function(**arguments)
+    except TypeError as error:
+        if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+            raise
+        raise MigrationFailed(
+            f"revision {revision.revision} failed: {error} ({revision.path})",
+            hint="its functions have to take what env.py gives to run_migrations(), and no more",
+        ) from error
+
+
+def _why(error: BaseException) -> str:
+    """What ended a statement: an SQLSTATE, `restarted` for a lost race, `interrupted`, or the error's name."""
+    if isinstance(error, TryAgain):
+        return "restarted"
+    return "interrupted" if isinstance(error, Stop) else pg.sqlstate(error) or type(error).__name__
 
 
 def _undoubled(sql: str, context: Any) -> str:

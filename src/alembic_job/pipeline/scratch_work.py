@@ -107,6 +107,12 @@ class ScratchWork:
         with scratch.database(beside, self._name, locale, again, self._settle, self._log):
             yield place
 
+    def _remade(self, beside: Connection, place: Dsn, locale: dict[str, str | None]) -> None:
+        """The same, empty again."""
+        query(beside, databases.filled(beside, "DROP DATABASE {} WITH (FORCE)", sql.Identifier(self._name)))
+        with databases.made(beside, self._name, locale, self._rescue(place, beside), self._log):
+            pass
+
     def _give(self, original: Connection, server: Server) -> None:
         """Whoever migrates may make anything in the scratch database: what it was granted by hand is not there."""
         owner = self._settings.role or (original.info.user if server.passwords is not None else None)

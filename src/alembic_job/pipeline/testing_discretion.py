@@ -29,12 +29,13 @@ def discreet(error: JobError, reason: BaseException | None) -> JobError:
 
 def told(reason: BaseException) -> str:
     """What was raised: its name, the server's words, the constraint."""
-    orig = getattr(reason, "orig", None) or reason
+    orig = getattr(reason, "orig", None)
+    named = next((link for link in reversed(postgres.chain(orig)) if postgres.sqlstate(link)), orig) if orig else reason
     links = [getattr(link, "diag", None) or link for link in postgres.chain(reason)]
     code = postgres.sqlstate(reason)
     said = next((found for link in links if (found := _primary(link))), None)
     text = f": {said}" if said and code and code[:2] in _OF_NAMES and code != _SYNTAX else ""
-    return f"{type(orig).__name__}{text}"
+    return f"{type(named).__name__}{text}"
 
 
 def _primary(link: object) -> str | None:

@@ -7,12 +7,9 @@ from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 
-from psycopg2 import sql
-
 from alembic_job.dsn import Dsn
 from alembic_job.errors import ProjectError, Refused
-from alembic_job.gateways import databases, programs, roles, scratch
-from alembic_job.gateways.postgres import query
+from alembic_job.gateways import programs, roles, scratch
 from alembic_job.gateways.redirected import Redirect
 from alembic_job.gateways.schema_dump import schema_of
 from alembic_job.logs.events import Log
@@ -178,10 +175,7 @@ class Walking(ScratchWork):
 
     def _anew(self) -> None:
         """The database is made again, and what was applied is applied."""
-        beside = self._where.beside
-        query(beside, databases.filled(beside, "DROP DATABASE {} WITH (FORCE)", sql.Identifier(self._name)))
-        with databases.made(beside, self._name, self._locale, self._rescue(self._place, beside), self._log):
-            pass
+        self._remade(self._where.beside, self._place, self._locale)
         self._refill()
         self._verdicts.before, self._verdicts.broken = None, False
         steps = [Step(revision, "apply") for revision in self._applied]

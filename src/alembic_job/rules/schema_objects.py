@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from itertools import zip_longest
 from typing import NamedTuple
 
 from alembic_job.rules.schema_text import compare
@@ -38,7 +39,7 @@ def objects(text: str) -> dict[Object, str]:
     """Object → the SQL that makes it, as far as it has any."""
     found: dict[Object, str] = {}
     headers = list(_HEADER.finditer(text))
-    for header, after in zip(headers, [*headers[1:], None], strict=True):
+    for header, after in zip_longest(headers, headers[1:]):
         name, kind, schema = header.groups()
         body = text[header.end() : after.start() if after else None]
         lines = body.strip().splitlines()
@@ -60,6 +61,26 @@ def differences(expected: Mapping[Object, str], actual: Mapping[Object, str]) ->
             lines = difflib.unified_diff(one.splitlines(), other.splitlines(), "migrations", "database", lineterm="")
             found.append(Difference("different", each, tuple(lines)))
     return sorted(found, key=lambda each: (each.what.schema, each.what.name, each.what.kind))
+
+
+def as_spelled(
+    actual: Mapping[Object, str], expected: Mapping[Object, str], again: Mapping[Object, str]
+) -> dict[Object, str]:
+    """The actual objects, with what is only written in other words written as expected.
+
+    `again` are the expected ones after a dump and its restore, as those of a database that was restored once: the
+    server has other words for some expressions then (`ARRAY[('a'::varchar)::text]`).
+    """
+    return {each: _as_spelled(body, expected.get(each, ""), again.get(each, "")) for each, body in actual.items()}
+
+
+def _as_spelled(actual: str, expected: str, again: str) -> str:
+    old, new = ([line.rstrip(",") for line in text.splitlines()] for text in (again, expected))
+    if old == new or len(old) != len(new):
+        return actual
+    words = dict(zip(old, new, strict=True))
+    lines = [(line.rstrip(","), line.endswith(",")) for line in actual.splitlines()]
+    return "\n".join(words.get(line, line) + ("," if goes_on else "") for line, goes_on in lines)
 
 
 def is_foreign(patterns: Iterable[str], schema: str, name: str) -> bool:

@@ -301,7 +301,7 @@ SETTINGS: tuple[Setting, ...] = (
         "MIGRATE_FOREIGN",
         values.patterns,
         None,
-        "What in the database belongs to others, so that `check --live` passes it over: schema.table, schema.* or *_old, with commas or blanks between.",
+        "What in the database belongs to others, so that `check` passes it over, with `--live` and without: schema.table, schema.* or *_old, with commas or blanks between.",
         flag=False,
     ),
     Setting(

@@ -13,6 +13,12 @@ class Heard(NamedTuple):
     event: str
     fields: dict[str, Any]
 
+    @property
+    def place(self) -> str:
+        """The version table, and of several databases which one, that a revision's event is about."""
+        table, database = self.fields.get("table"), self.fields.get("database")
+        return f"{table or ''}{f' in {database}' if database else ''}"
+
 
 class Ended(NamedTuple):
     """A run that is over: what it was asked for, and the fields of its last event, `job.finished`."""
@@ -25,7 +31,7 @@ class Ended(NamedTuple):
 
     @property
     def succeeded(self) -> bool:
-        return not self.last.get("exit_code")
+        return self.last.get("exit_code") == 0
 
     def of(self, *names: str) -> list[Heard]:
         """The events of these names."""

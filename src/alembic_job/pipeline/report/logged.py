@@ -28,7 +28,8 @@ def from_log(lines: Iterable[str], run_id: str | None = None) -> Ended:
     events = runs[names[-1]]
     last = next((each.fields for each in reversed(events) if each.event == "job.finished"), None)
     if last is None:
-        last = {"outcome": "unknown", "error": "the log ends before the run does"}
+        hint = "`alembic-job status` says whether it still works, and where the database is; then run again"
+        last = {"outcome": "unknown", "error": "the log ends before the run does", "hint": hint}
     first = next((each.fields for each in events if each.event == "job.started"), {})
     command = str(last.get("command") or first.get("command") or "run")
     return Ended(command, events[0].at, events[-1].at, tuple(events), last)

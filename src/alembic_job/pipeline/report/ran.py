@@ -21,6 +21,12 @@ from alembic_job.pipeline.report.timeline import FAILED, REVISIONS, Span, bar, n
 _MOST_STEPS = 40  # revisions in the timeline: of more, only the slowest
 _MOST_EVENTS = 5000
 _TOLD_ELSEWHERE = ("lock.blocked", "lint.finding", "rollback.evidence", "job.finished")
+_MOST_STATEMENTS = 3000  # on a page
+_ENDS = {
+    "restarted": ("given up for a lock, to be tried again", ""),
+    "interrupted": ("cancelled, as the run was to end", "alarm"),
+    "57014": ("cancelled", "alarm"),
+}
 _OF_LAST = frozenset("command outcome exit_code from to applied reverted duration_seconds error hint".split())
 
 
@@ -49,17 +55,20 @@ class Warned(NamedTuple):
 def as_html(run: Ended, *, where: str = "", settings: list[tuple[str, str, str]] | None = None) -> str:
     """The page; `where` names the database, `settings` are names, values without secrets, and origins."""
     last, spans = run.last, timeline.spans(run)
+    groups = _groups(run, spans)
     state = "good" if run.succeeded else "bad"
     sign = "✓" if run.succeeded else "✕"
+    dry = bool(run.of("rollback.planned")) and not any(span.kind in REVISIONS for span in spans)
     return render(
         "run",
         title=f"{run.command}: {last.get('outcome', 'unknown')}",
         state=state,
-        badge=f"{sign} exit code {last.get('exit_code', '?')}",
-        where=where,
+        badge=f"{sign} exit code {last['exit_code']}" if "exit_code" in last else "? did not end in this log",
+        dry=dry,
+        where=where or _database(run),
         error=last.get("error"),
         hint=last.get("hint"),
-        facts=_facts(run, spans),
+        facts=_facts(run, spans, groups),
         more=[(name, _plain(value)) for name, value in last.items() if name not in _OF_LAST and value],
         steps=_steps(run, spans),
         omitted=_omitted(spans),
@@ -68,7 +77,7 @@ def as_html(run: Ended, *, where: str = "", settings: list[tuple[str, str, str]]
         findings=run.of("lint.finding"),
         warnings=_warnings(run),
         backups=[_pairs(each) for each in run.of("backup.finished", "restore.finished")],
-        listed=_revisions(run, spans),
+        groups=groups,
         events=[(_after(run, each), each.level, each.event, _plain(each.fields)) for each in run.events[:_MOST_EVENTS]],
         events_left=max(0, len(run.events) - _MOST_EVENTS),
         settings=settings or [],
@@ -76,14 +85,23 @@ def as_html(run: Ended, *, where: str = "", settings: list[tuple[str, str, str]]
     )
 
 
-def _facts(run: Ended, spans: list[Span]) -> list[Fact]:
+def _database(run: Ended) -> str:
+    return next((str(each.fields["database"]) for each in run.of("wait.ready") if each.fields.get("database")), "")
+
+
+def _facts(run: Ended, spans: list[Span], groups: list[tuple[str, Listed]]) -> list[Fact]:
     """Name, value and class of what matters most."""
     last = run.last
-    facts = [("Began", moment(run.begun), ""), ("Took", seconds(run.ended - run.begun), "")]
+    facts = [
+        ("Began", moment(run.begun), ""),
+        ("Took", seconds(last.get("duration_seconds") or run.ended - run.begun), ""),
+    ]
     if last.get("from") or last.get("to"):
         facts.append(("From → to", f"{_heads(last.get('from'))} → {_heads(last.get('to'))}", ""))
-    for name, word in (("applied", "Applied"), ("reverted", "Rolled back")):
-        facts += [(word, count(len(last[name]), "revision"), "")] if last.get(name) else []
+    chips = [chip for _, listed in groups for each in listed.revisions for chip, _ in each.chips]
+    for chip, word in (("applied", "Applied"), ("rolled back", "Rolled back"), ("not begun", "Not begun")):
+        facts += [(word, count(chips.count(chip), "revision"), "")] if chip in chips else []
+    facts += [("Pending", "nothing", "")] if run.of("nothing.pending") and not groups else []
     waited = sum(span.waited for span in spans if span.kind in REVISIONS)
     facts += [("Waited for locks", seconds(waited), "warn")] if waited >= 0.01 else []
     for each in run.of("backup.finished"):
@@ -139,31 +157,56 @@ def _detail(run: Ended, span: Span) -> str:
     if span.kind == "Command":
         return _plain(first.get("argv") or first.get("hook") or "")
     size = last.get("bytes")
+    if span.kind == "Restore":
+        return str(last.get("database") or first.get("database") or "")
     return f"{last.get('path') or first.get('path') or ''}{f', {human.size(size)}' if isinstance(size, int) else ''}"
 
 
 # Its revisions.
 
 
-def _revisions(run: Ended, spans: list[Span]) -> Listed:
-    """In the order in which they were to run."""
-    by_key = {span.key: span for span in spans if span.kind in REVISIONS}
-    planned = {str(each.fields.get("revision")): each for each in run.of("revision.planned")}
-    keys = [*planned, *(key for key in by_key if key not in planned)]
-    down = any(span.kind == "Downgrade" for span in by_key.values())
-    parents = [(key, tuple(planned[key].fields.get("follows") or ()) if key in planned else ()) for key in keys]
-    width, pictures = graph(parents, newest_first=down)
-    executed = timeline.statements(run)
-    nothing = (
-        "No statement of it came to its end."
-        if planned
-        else "The log has no statements: MIGRATE_LOG_LEVEL=debug tells them."
+def _groups(run: Ended, spans: list[Span]) -> list[tuple[str, Listed]]:
+    """A heading and the revisions of each version table, in the order in which they were to run."""
+    left = [_MOST_STATEMENTS]
+    planned = run.of("revision.planned") or run.of("rollback.planned")
+    places = dict.fromkeys(
+        [*(each.place for each in planned), *(span.place for span in spans if span.kind in REVISIONS)]
     )
-    total = run.ended - run.begun
+    executed = timeline.statements(run)
+    return [
+        (
+            f"Revisions of {place}" if len(places) > 1 else "Revisions",
+            _revisions(
+                run,
+                {span.key: span for span in spans if span.kind in REVISIONS and span.place == place},
+                {str(each.fields.get("revision")): each for each in planned if each.place == place},
+                {key: found for (where, key), found in executed.items() if where == place},
+                left,
+            ),
+        )
+        for place in places
+    ]
+
+
+def _revisions(
+    run: Ended, spans: dict[str, Span], planned: dict[str, Heard], executed: dict[str, list[Heard]], left: list[int]
+) -> Listed:
+    """Those of one version table; `left` says how many statements may still be shown."""
+    keys = [*planned, *(key for key in spans if key not in planned)]
+    follows = {key: tuple(map(str, planned[key].fields.get("follows") or ())) if key in planned else () for key in keys}
+    place = {key: number for number, key in enumerate(keys)}
+    newest_first = any(place[parent] > place[key] for key in keys for parent in follows[key] if parent in place)
+    width, pictures = graph([*follows.items()], newest_first=newest_first)
+    told = {str(each.fields.get("revision")): each for each in run.of("rollback.planned")}
     found = []
     for key, picture in zip(keys, pictures, strict=True):
-        span, told = by_key.get(key), planned.get(key)
-        fields = {**(span.first.fields if span else {}), **(told.fields if told else {})}
+        span = spans.get(key)
+        fields = {**(span.first.fields if span else {}), **(planned[key].fields if key in planned else {})}
+        mine, heard = executed.get(key, [])[: left[0]], len(executed.get(key, ()))
+        left[0] -= len(mine)
+        shown = [*map(_statement, mine), *_running(run, span), *(() if span else _told(told.get(key)))]
+        if heard > len(mine):
+            shown.append(Statement(Markup(), [(f"{count(heard - len(mine), 'more statement')}: the log has them", "")]))
         found.append(
             Revision(
                 picture,
@@ -172,12 +215,27 @@ def _revisions(run: Ended, spans: list[Span]) -> Listed:
                 str(fields.get("file") or ""),
                 _chips(run, key, span),
                 seconds(span.seconds) if span else "",
-                [*map(_statement, executed.get(key, ())), *_running(run, span)],
-                nothing if span else "It was not begun.",
-                bar=bar(span, run.begun, total) if span else "",
+                shown,
+                _remark(span, bool(planned)),
+                bar=bar(span, run.begun, run.ended - run.begun) if span else "",
             )
         )
     return Listed(width, found)
+
+
+def _remark(span: Span | None, with_statements: bool) -> str:
+    """What is said of a revision without statements."""
+    if span is None:
+        return "It was not begun."
+    if not with_statements:
+        return "The log has no statements: MIGRATE_LOG_LEVEL=debug tells them."
+    return "It executes nothing." if span.last else "No statement of it came to its end."
+
+
+def _told(planned: Heard | None) -> list[Statement]:
+    """What a downgrade would execute, as a dry run tells it."""
+    listed = planned.fields.get("statements") if planned else None
+    return [Statement(highlighted(str(each)), []) for each in listed] if isinstance(listed, list | tuple) else []
 
 
 def _running(run: Ended, span: Span | None) -> list[Statement]:
@@ -185,28 +243,51 @@ def _running(run: Ended, span: Span | None) -> list[Statement]:
     if span is None or span.last is not None or run.last.get("outcome") not in ("killed", "unknown"):
         return []
     seen = [each.fields for each in run.of("statement.progress") if each.at >= span.begun]
-    return [Statement(highlighted(str(seen[-1].get("statement"))), [("was executed", "alarm")])] if seen else []
+    if not seen:
+        return []
+    text = str(seen[-1].get("statement") or "")
+    said = f"was being executed: {seen[-1].get('message') or ''}" if not text else "was being executed"
+    return [Statement(highlighted(text), [(said, "alarm")])]
 
 
 def _chips(run: Ended, key: str, span: Span | None) -> list[Shown]:
-    done = {*(run.last.get("applied") or ()), *(run.last.get("reverted") or ())}
-    committed = span is not None and span.last is not None and bool(span.last.fields.get("committed"))
+    done = {*_words(run.last.get("applied")), *_words(run.last.get("reverted"))}
+    word = "rolled back" if span is not None and span.kind == "Downgrade" else "applied"
     if span is None:
         chips = [("not begun", "plain")]
-    elif key in done or committed:
-        chips = [("rolled back" if span.kind == "Downgrade" else "applied", "good")]
+    elif span.last is None:
+        killed = run.last.get("outcome") in ("killed", "unknown")
+        chips = (
+            [("was running", "warn")]
+            if killed
+            else [("interrupted", "bad")]
+            if _is_stopped(run)
+            else [("failed", "bad")]
+        )
+    elif span.last.fields.get("committed") or run.succeeded or key in done:
+        chips = [(word, "good")]
     else:
-        chips = [("failed", "bad")] if span.state == FAILED else [("undone with the transaction", "warn")]
+        chips = [("undone with the transaction", "warn")]
     if span is not None and span.waited >= 0.01:
         chips.append((f"waited {seconds(span.waited)} for locks", "warn"))
     return chips
+
+
+def _is_stopped(run: Ended) -> bool:
+    return run.last.get("outcome") in ("interrupted", "deadline")
+
+
+def _words(value: Any) -> list[str]:
+    return list(map(str, value)) if isinstance(value, list | tuple) else []
 
 
 def _statement(each: Heard) -> Statement:
     fields = each.fields
     took = f"took {seconds(number(each, 'duration_seconds'))}"
     waited = number(each, "waited_seconds")
-    marks: list[Shown] = [(f"failed: {fields['error']}", "alarm")] if fields.get("error") else []
+    error = str(fields.get("error") or "")
+    said, kind = _ENDS.get(error, (f"failed: {error}", "alarm"))
+    marks: list[Shown] = [(said, kind)] if error else []
     marks.append((took + (f", of which it waited {seconds(waited)} for locks" if waited >= 0.001 else ""), ""))
     rows = fields.get("rows")
     marks += [(count(rows, "row"), "")] if isinstance(rows, int) and rows > 0 else []
@@ -219,7 +300,8 @@ def _statement(each: Heard) -> Statement:
 def _blockers(run: Ended) -> list[dict[str, str]]:
     """Each session or transaction once, as it was seen last."""
     seen: dict[str, dict[str, str]] = {}
-    for each in run.of("lock.blocked", "blocker.ended", "blocker.not_ended"):
+    ended = [Heard(run.ended, "error", "lock.blocked", run.last)] if run.last.get("blockers") else []
+    for each in [*run.of("lock.blocked", "blocker.ended", "blocker.not_ended"), *ended]:
         listed = each.fields.get("blockers") if each.event == "lock.blocked" else [each.fields]
         for blocker in [entry for entry in listed or () if isinstance(entry, dict)]:
             who = str(blocker.get("pid") or blocker.get("gid") or "?")
@@ -229,6 +311,7 @@ def _blockers(run: Ended) -> list[dict[str, str]]:
                 "who": f"{blocker.get('kind') or 'session'} {who}",
                 "whose": ", ".join(str(blocker[name]) for name in names if blocker.get(name)),
                 "state": f"{blocker.get('state') or ''}{f' for {seconds(since)}' if since else ''}",
+                "seen": _after(run, each),
                 "locks": ", ".join(map(str, blocker.get("locks") or ())),
                 "statement": str(blocker.get("statement") or ""),
                 "end": str(blocker.get("sql") or blocker.get("end") or ""),

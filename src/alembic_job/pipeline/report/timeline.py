@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -22,9 +22,10 @@ class Wait(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A step. `key` tells it from others of its `kind`: a revision, a hook."""
+    """A step. `place` and `key` tell it from others of its `kind`: the version table of a revision, a hook."""
 
     kind: str
+    place: str
     key: str
     begun: float
     seconds: float
@@ -66,49 +67,69 @@ REVISIONS = ("Upgrade", "Downgrade")
 def spans(run: Ended) -> list[Span]:
     """The steps of a run, in the order they began; one that was not ended lasted until the run's end."""
     found: list[Span] = []
-    running: dict[tuple[str, str], Heard] = {}
+    running: dict[tuple[str, str, str], Heard] = {}
     executed = statements(run)
     if waits := run.of("wait.started"):  # before it env.py and all it imports are loaded
         start = run.events[0]
-        found.append(Span("Load the project", "", run.begun, waits[0].at - run.begun, DONE, start, waits[0]))
+        found.append(Span("Load the project", "", "", run.begun, waits[0].at - run.begun, DONE, start, waits[0]))
     for each in run.events:
         if pair := _BEGINS.get(each.event):
-            running.setdefault((pair.kind, str(each.fields.get(pair.key, ""))), each)
-        elif (pair := _ENDS.get(each.event)) and (
-            first := running.pop((pair.kind, str(each.fields.get(pair.key, ""))), None)
-        ):
+            running.setdefault(_name(pair, each), each)
+        elif (pair := _ENDS.get(each.event)) and (first := running.pop(_name(pair, each), None)):
             found.append(_span(run, executed, pair, first, each))
     for first in running.values():
         found.append(_span(run, executed, _BEGINS[first.event], first, None))
     return sorted(found, key=lambda span: span.begun)
 
 
-def statements(run: Ended) -> dict[str, list[Heard]]:
-    """What was executed, by revision."""
-    found: dict[str, list[Heard]] = {}
+def _name(pair: _Pair, each: Heard) -> tuple[str, str, str]:
+    """The kind, place and key of the step that an event begins or ends."""
+    return pair.kind, each.place if pair.kind in REVISIONS else "", str(each.fields.get(pair.key, ""))
+
+
+Executed = dict[tuple[str, str], list[Heard]]
+
+
+def statements(run: Ended) -> Executed:
+    """What was executed, by place and revision."""
+    found: Executed = {}
     for each in run.of("statement.executed"):
-        found.setdefault(str(each.fields.get("revision")), []).append(each)
+        found.setdefault((each.place, str(each.fields.get("revision"))), []).append(each)
     return found
 
 
-def _span(run: Ended, executed: dict[str, list[Heard]], pair: _Pair, first: Heard, last: Heard | None) -> Span:
-    key = str(first.fields.get(pair.key, ""))
+def _span(run: Ended, executed: Executed, pair: _Pair, first: Heard, last: Heard | None) -> Span:
+    _, place, key = _name(pair, first)
     begun, end = first.at, last.at if last else run.ended
     waits: tuple[Wait, ...] = ()
     if pair.kind == "Wait for another runner":
         begun -= number(first, "waited_seconds")
         waits = (Wait(begun, end - begun),)
+    elif pair.kind == "Wait for the database":
+        waits = (Wait(begun, end - begun),)
     elif pair.kind in REVISIONS:
-        waits = tuple(_waits(each for each in executed.get(key, ()) if begun <= each.at <= end))
+        mine = [each for each in executed.get((place, key), ()) if begun <= each.at <= end]
+        waits = tuple(_waits(run, mine, begun, end, last is None))
     state = DONE if last is not None else FAILED
-    return Span(pair.kind, key, begun, max(0.0, end - begun), state, first, last, waits)
+    return Span(pair.kind, place, key, begun, max(0.0, end - begun), state, first, last, waits)
 
 
-def _waits(executed: Iterable[Heard]) -> Iterator[Wait]:
-    """For locks on tables."""
+def _waits(run: Ended, executed: list[Heard], begun: float, end: float, ended_in_it: bool) -> Iterator[Wait]:
+    """For locks on tables: those won, those that statements tell of without it, and one that was never won."""
+    won = [each for each in run.of("table.locked") if begun <= each.at <= end]
+    for each in won:
+        yield Wait(each.at - number(each, "waited_seconds"), number(each, "waited_seconds"))
     for each in executed:
-        if (waited := number(each, "waited_seconds")) >= _NOTICEABLE:
-            yield Wait(each.at - number(each, "duration_seconds"), waited)
+        first = each.at - number(each, "duration_seconds")
+        if (waited := number(each, "waited_seconds")) >= _NOTICEABLE and not any(
+            first <= lock.at <= each.at for lock in won
+        ):
+            yield Wait(first, waited)
+    blocked = [each for each in run.of("lock.blocked") if begun <= each.at <= end]
+    if ended_in_it and blocked and not any(each.at >= blocked[-1].at for each in won):
+        first = max(begun, blocked[-1].at - number(blocked[-1], "waited_seconds"))
+        if not any(number(each, "waited_seconds") >= _NOTICEABLE and each.at > first for each in executed):
+            yield Wait(first, end - first)
 
 
 def number(each: Heard, field: str) -> float:

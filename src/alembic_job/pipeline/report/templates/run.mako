@@ -1,6 +1,9 @@
 <%inherit file="frame.mako"/>
 <section id="outcome" aria-labelledby="ended">
 <h2 id="ended">${"How it ended" if not error else "What failed"}</h2>
+% if dry:
+<p>A dry run: nothing was changed.</p>
+% endif
 % if error:
 <div class="error"><p class="what"><bdi>${error}</bdi></p>
 % if hint:
@@ -40,8 +43,9 @@ ${pairs(more)}
 <bdi>${each["state"]}</bdi>. \
 % endif
 % if each["locks"]:
-Holds <bdi>${each["locks"]}</bdi>.\
+Holds <bdi>${each["locks"]}</bdi>. \
 % endif
+Seen last after ${each["seen"]}.\
 </p>
 % if each["statement"]:
 <pre><bdi>${each["statement"]}</bdi></pre>
@@ -89,12 +93,12 @@ Holds <bdi>${each["locks"]}</bdi>.\
 </ul>
 </section>
 % endif
-% if listed.revisions:
-<section aria-labelledby="revisions-title">
-<h2 id="revisions-title">Revisions</h2>
-${parent.revisions("revisions", listed)}
+% for title, listed in groups:
+<section aria-labelledby="revisions-title${loop.index}">
+<h2 id="revisions-title${loop.index}"><bdi>${title}</bdi></h2>
+${parent.revisions(f"revisions{loop.index}", listed)}
 </section>
-% endif
+% endfor
 % for each in backups:
 <section aria-labelledby="backup${loop.index}"><h2 id="backup${loop.index}">Backup</h2>
 ${pairs(each)}
