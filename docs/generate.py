@@ -26,6 +26,7 @@ _KINDS: dict[Callable[[str], object], str] = {
     values.duration: "duration",
     values.duration_or_off: "duration or `off`",
     values.terminate_blockers: "`idle-in-transaction>DURATION`, `off`",
+    values.size_or_off: "size such as `500GiB`, or `off`",
     values.words: "words",
     values.patterns: "names with `*`",
     values.search_path: "names of schemas",

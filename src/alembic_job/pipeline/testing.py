@@ -116,7 +116,9 @@ class _Test(Walking):
 
     def _models(self, scripts: tuple[Script, ...]) -> dict[str, Any]:
         """What differs between the models and the database, or why they were not compared."""
-        if not scripts or len(set(self._applied)) < len(scripts) or self._settings.to not in (None, "head", "heads"):
+        if not scripts:
+            return {"compared": False, "reason": "there are no revisions", "differences": []}
+        if len(set(self._applied)) < len(scripts) or self._settings.to not in (None, "head", "heads"):
             return {"compared": False, "reason": "the database did not come to head", "differences": []}
         if not any(table.models for table in self._tables):
             return {"compared": False, "reason": "env.py gives no target_metadata", "differences": []}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from alembic_job.logs.lines import MASK
-from alembic_job.settings import Settings
+from alembic_job.settings import Settings, values
 from alembic_job.settings.table import BY_NAME, SETTINGS
+from alembic_job.settings.words import without_secrets
 
 Row = tuple[str, str | None, str]  # the variable, its value without secrets, and where that came from
 
@@ -36,6 +37,8 @@ def shown(settings: Settings, name: str) -> str | None:
         return " ".join(f"{url.partition('://')[0]}://{MASK}" for url in value)
     if BY_NAME[name].secret:
         return MASK
+    if BY_NAME[name].parse is values.words:
+        return " ".join(without_secrets(value))
     if isinstance(value, tuple | frozenset):
         return " ".join(value if isinstance(value, tuple) else sorted(value))
     return f"{value:g}s" if isinstance(value, float) else str(value)

@@ -8,6 +8,7 @@ import time
 from alembic_job.errors import MigrationFailed
 from alembic_job.gateways import children
 from alembic_job.logs.events import Log
+from alembic_job.settings.words import without_secrets
 
 
 def run(name: str, argv: tuple[str, ...], log: Log) -> None:
@@ -18,7 +19,8 @@ def run(name: str, argv: tuple[str, ...], log: Log) -> None:
     """
     variable = f"MIGRATE_{name.upper()}"
     begun = time.monotonic()
-    log.info("command.started", hook=name, argv=list(argv))
+    shown = without_secrets(argv)
+    log.info("command.started", hook=name, argv=shown)
     try:
         process = children.start(argv, stdin=subprocess.DEVNULL)
     except OSError as error:
@@ -33,6 +35,6 @@ def run(name: str, argv: tuple[str, ...], log: Log) -> None:
         raise
     if code != 0:
         raise MigrationFailed(
-            f"{variable} ended with {code}: {' '.join(argv)}", hint="its output is in the lines above", hook=name
+            f"{variable} ended with {code}: {' '.join(shown)}", hint="its output is in the lines above", hook=name
         )
     log.info("command.finished", hook=name, duration_seconds=round(time.monotonic() - begun, 3))
