@@ -567,6 +567,7 @@ def test_two_heads(started: Desk) -> None:
     assert nothing.code == 22 and "nothing to merge" in nothing.err, nothing.err
 
 
+@pytest.mark.thorough
 def test_half_written_files_never_stay(started: Desk) -> None:
     """A template that fails, a hook that fails, SIGTERM while a hook runs: there is no file."""
     before = set(started.versions.glob("*.py"))
@@ -608,6 +609,7 @@ def test_errors_are_those_of_the_other_commands(started: Desk) -> None:
 # Stamping.
 
 
+@pytest.mark.thorough
 def test_a_stamp_is_recorded_and_noticed(database: Database, tmp_path: Path) -> None:
     """From where to where is in the history; the next run takes no short cut, and does what is pending then."""
     project = make_project(tmp_path, [sql("CREATE TABLE IF NOT EXISTS a (id int)"), sql("SELECT 1")])

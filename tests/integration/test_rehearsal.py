@@ -160,7 +160,8 @@ def test_each_statement_is_measured(home: Home) -> None:
 
     found = json.loads(result.out)
     up = [each for each in found["statements"] if each["direction"] == "up"]
-    rewrite, column, delete, index, key, update, _function, concurrently = up
+    rewrite, slept, column, delete, index, key, update, _function, concurrently = up
+    assert slept["sql"] == "SELECT pg_sleep(0.3)" and slept["locks"] == []  # no quick look at the catalogue
     rows_and_locks = [
         (rewrite, None, {"orders": "ACCESS EXCLUSIVE"}),
         (column, None, {"orders": "ACCESS EXCLUSIVE"}),

@@ -125,6 +125,7 @@ for words in {words!r}:
 """
 
 
+@pytest.mark.thorough
 def test_a_pipe_gets_what_alembic_prints(database: Database, tmp_path: Path) -> None:
     """Byte for byte, whatever a terminal would have got."""
     project = forest(tmp_path)

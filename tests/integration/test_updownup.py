@@ -119,6 +119,7 @@ op.execute("COMMENT ON ROLE late IS NULL")
 """
 
 
+@pytest.mark.thorough
 def test_no_database_is_needed(tmp_path: Path, tmp: Path) -> None:
     """Without DATABASE_URL, on an embedded server of its own, which gets the roles that revisions name, and says so;
     the models differ from head: 3. Nothing is left."""

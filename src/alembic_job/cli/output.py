@@ -18,7 +18,7 @@ from alembic_job import termination
 from alembic_job.errors import Defect, JobError
 from alembic_job.logs.bridge import bridged
 from alembic_job.logs.capture import Capture
-from alembic_job.logs.events import Log, hear, json_log, text_log
+from alembic_job.logs.events import Log, coloured, hear, json_log, text_log
 from alembic_job.logs.lines import Redactor
 from alembic_job.model import Report
 
@@ -46,8 +46,8 @@ def wants_json(flag: str | None) -> bool:
 
 
 def colours() -> bool:
-    """True if stdout is a terminal, and nobody asked for no colours (NO_COLOR)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    """True if stdout is a terminal that has colours, and nobody asked for none (NO_COLOR)."""
+    return coloured(sys.stdout)
 
 
 def known_secrets() -> list[str]:

@@ -23,6 +23,7 @@ from alembic_job.rules.effect import Mode
 
 _KEY = "alembic_job.watched"
 _LONGEST_TEXT = 4000  # characters of a statement
+_QUICK = 0.25  # seconds
 _LOOK_EVERY = 0.005  # seconds, while a statement runs that is a transaction of its own
 _MODES = {mode.pg_locks: mode for mode in Mode}
 # Every relation of the project's, but for what belongs to one (TOAST). A size is not asked of what another connection
@@ -313,8 +314,8 @@ def _rows(cursor: Any, sets: Any) -> int | None:
 
 
 def _is_telling(entry: Statement) -> bool:
-    """False for a look at the catalogue, of which a migration that inspects makes dozens."""
-    quiet = not entry.locks and not entry.rewrites and not entry.sizes
+    """False for a quick look at the catalogue, of which a migration that inspects makes dozens."""
+    quiet = not entry.locks and not entry.rewrites and not entry.sizes and entry.seconds < _QUICK
     return not (quiet and _first_word(entry.sql) in ("SELECT", "SHOW", "WITH"))
 
 

@@ -57,6 +57,11 @@ def json_log(write: Callable[[str], None], redactor: Redactor, level: str, **bou
     return _logger(write, level, [render], bound)
 
 
+def coloured(stream: TextIO) -> bool:
+    """True for a terminal that has colours, unless NO_COLOR is set."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def text_log(stream: TextIO, redactor: Redactor, level: str, **bound: Any) -> Log:
     """A logger for people: one event a line, `run_id` left out. At a terminal it is coloured, unless NO_COLOR is set,
     and what only tells how far something is stands in one line that is written over."""
@@ -80,8 +85,7 @@ def text_log(stream: TextIO, redactor: Redactor, level: str, **bound: Any) -> Lo
     def write(text: str) -> None:
         print(text, file=stream, flush=True)
 
-    coloured = stream.isatty() and not os.environ.get("NO_COLOR")
-    renderer = structlog.dev.ConsoleRenderer(colors=coloured, pad_event_to=0, sort_keys=False)
+    renderer = structlog.dev.ConsoleRenderer(colors=coloured(stream), pad_event_to=0, sort_keys=False)
     return _logger(write, level, [clean, renderer], bound)
 
 

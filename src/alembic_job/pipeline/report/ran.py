@@ -89,12 +89,17 @@ def _database(run: Ended) -> str:
     return next((str(each.fields["database"]) for each in run.of("wait.ready") if each.fields.get("database")), "")
 
 
+def _took(run: Ended) -> float:
+    told = run.last.get("duration_seconds")
+    return told if isinstance(told, int | float) else run.ended - run.begun
+
+
 def _facts(run: Ended, spans: list[Span], groups: list[tuple[str, Listed]]) -> list[Fact]:
     """Name, value and class of what matters most."""
     last = run.last
     facts = [
         ("Began", moment(run.begun), ""),
-        ("Took", seconds(last.get("duration_seconds") or run.ended - run.begun), ""),
+        ("Took", seconds(_took(run)), ""),
     ]
     if last.get("from") or last.get("to"):
         facts.append(("From → to", f"{_heads(last.get('from'))} → {_heads(last.get('to'))}", ""))
