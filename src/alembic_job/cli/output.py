@@ -151,6 +151,7 @@ class JobOutput:
         Exit functions that the project registered run before that line, so that nothing can follow it.
         """
         if run_exit_functions:
+            report.duration_seconds = time.monotonic() - self.begun  # who is told of the end may take longer
             self._ending = report
             try:
                 atexit._run_exitfuncs()
@@ -161,7 +162,6 @@ class JobOutput:
             threading.Event().wait()  # another thread is ending the process
         if children := sys.modules.get("alembic_job.gateways.children"):
             children.end_all()
-        report.duration_seconds = time.monotonic() - self.begun
         self.reported(report, self.log)
         fields = report.as_fields()
         self._write_termination_log(fields)
