@@ -189,6 +189,7 @@ def test_wait_for_db(database: Database, tmp_path: Path) -> None:
     assert result.code == 10
 
 
+@pytest.mark.thorough
 def test_status_shows_a_run_while_it_runs(database: Database, tmp_path: Path) -> None:
     """Who, from where, since when, and what it executes right now."""
     project = make_project(tmp_path, [TABLE, sql("SELECT pg_sleep(60)")])

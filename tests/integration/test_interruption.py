@@ -182,6 +182,7 @@ def test_an_orphan_of_another_role_is_waited_for_and_named(database: Database, t
     database.query("SELECT pg_terminate_backend(%s)", orphan)
 
 
+@pytest.mark.thorough
 def test_a_losing_runner_names_the_owner(database: Database, tmp_path: Path) -> None:
     """Exit 11 says who holds the lock: run, host, image, since when."""
     project = make_project(tmp_path, [SLEEP])

@@ -283,6 +283,7 @@ def test_a_long_lock_can_be_allowed(slow: Database, tmp_path: Path, how: str) ->
         client.join()
 
 
+@pytest.mark.thorough
 def test_a_lock_that_python_sits_on_is_given_back(tables: Database, tmp_path: Path) -> None:
     """The revision holds a lock and executes nothing: there is nothing to cancel, its session is ended."""
     project = make_project(tmp_path, [ADD + "\ntime.sleep(5)\n" + sql("SELECT 1")])

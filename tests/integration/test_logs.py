@@ -229,6 +229,7 @@ def at_a_terminal(project: Path, database: Database, **env: str) -> str:
     return read.decode()
 
 
+@pytest.mark.thorough
 def test_questions_answer_on_stdout_alone(database: Database, tmp_path: Path) -> None:
     """env.py prints; the answer is still all there is on stdout."""
     project = make_project(tmp_path, [sql("SELECT 1")], env="print('noise')\n" + ENV)

@@ -116,6 +116,7 @@ def test_the_sample_application_two_releases_back(
     assert run_job("migrate", cwd=releases["newest"], url=database.url).code == 0
 
 
+@pytest.mark.thorough
 def test_what_would_be_lost_is_not_lost_unasked(database: Database, newer: Path, older: Path) -> None:
     """26 with the figures, in a run and recorded; --allow-data-loss, or consent given beforehand and used once."""
     run_job("migrate", cwd=newer, url=database.url)

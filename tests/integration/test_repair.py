@@ -133,6 +133,7 @@ def test_one_at_a_time(migrated: Database, project: Path) -> None:
     assert repair(project, migrated, "--yes").code == 0
 
 
+@pytest.mark.thorough
 def test_without_a_history_or_the_right_to_write_it(migrated: Database, project: Path) -> None:
     """20 where it is off, 21 for a role that may only read it, or not even that."""
     edit(project, 1, "n text", "n varchar(9)")

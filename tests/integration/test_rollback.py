@@ -110,6 +110,7 @@ def test_the_search_path_that_env_py_sets(database: Database, project: Path) -> 
     assert [(e["what"], e["count"]) for e in result.finished["evidence"]] == [("table tenant.a", 1)]
 
 
+@pytest.mark.thorough
 def test_a_backup_is_taken_first(database: Database, project: Path, tmp_path: Path) -> None:
     """Where it cannot be, nothing is undone; and what is refused for its losses needs none."""
     add_revision(project, 2, sql("CREATE TABLE b (id int)"), "op.drop_table('b')")

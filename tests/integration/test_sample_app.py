@@ -163,6 +163,7 @@ def test_models_and_migrations_agree(migrated: Database) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.thorough
 def test_each_revision_up_down_up(database: Database, alembic: Alembic) -> None:
     """Each revision's downgrade takes back exactly what its upgrade did, and the upgrade works again after it."""
     before = None

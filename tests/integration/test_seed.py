@@ -62,6 +62,7 @@ def seeded(database: Database, project: Path, seed: str) -> Result:
     return run_job("seed", cwd=project, url=database.url, env={"MIGRATE_SEED": seed} if seed else {})
 
 
+@pytest.mark.thorough
 def test_a_seed_that_fails_leaves_nothing(database: Database, project: Path) -> None:
     """23 with its place in the project, although the session had been committed in between."""
     run_job("migrate", cwd=project, url=database.url)

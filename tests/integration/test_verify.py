@@ -46,6 +46,7 @@ def test_an_invalid_index(project: Path, database: Database) -> None:
     assert result.code == 24 and 'DROP INDEX CONCURRENTLY public."we ird"' in result.finished["hint"], result.finished
 
 
+@pytest.mark.thorough
 def test_a_database_that_is_ahead(project: Path, database: Database) -> None:
     """28, or by MIGRATE_WHEN_AHEAD=tolerate a warning, where the history proves that it is."""
     newer = add_revision(project, 2, sql("CREATE TABLE b (id int)"))

@@ -13,8 +13,9 @@ from typing import Any
 
 _ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 _MOMENT = 0.25  # seconds that a program has for ending by itself
+_STARTED = 1.0  # seconds that one has for having been started
 
-_starting: set[threading.Thread] = set()
+_starting: set[threading.Event] = set()  # of each that is being started, set when that is over
 _started: set[subprocess.Popen[Any]] = set()
 
 
@@ -35,12 +36,14 @@ def start(argv: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
             _started.difference_update([other for other in _started if other.returncode is not None])
             _started.add(process)
             made.append(process)
+        finally:
+            over.set()
 
-    thread = threading.Thread(target=begin, name="alembic-job-start", daemon=True)
-    _starting.add(thread)
-    thread.start()
-    thread.join()
-    _starting.discard(thread)
+    over = threading.Event()  # a thread whose join() an exception leaves counts as ended though it runs (bpo-45274)
+    _starting.add(over)
+    threading.Thread(target=begin, name="alembic-job-start", daemon=True).start()
+    over.wait()
+    _starting.discard(over)
     if failed:
         raise failed[0]
     return made[0]
@@ -63,7 +66,7 @@ def end(process: subprocess.Popen[Any]) -> None:
 
 def end_all() -> None:
     """Ends all that still run; for the end of the process."""
-    for thread in list(_starting):
-        thread.join(_MOMENT)
+    for over in list(_starting):
+        over.wait(_STARTED)
     for process in list(_started):
         end(process)
