@@ -128,6 +128,19 @@ def finish(process: subprocess.Popen[str], timeout: float = 60) -> Result:
     return Result(process.returncode, out, err)
 
 
+def finish_after(process: subprocess.Popen[str], event: str, act: Callable[[], object]) -> Result:
+    """Does something once the job has said this event, and waits for its end."""
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if f'"{event}"' in line:
+            break
+    act()
+    ended = finish(process)
+    return Result(ended.code, "".join(said) + ended.out, ended.err)
+
+
 def roomy_memory() -> Path | None:
     """A file system in memory with room for hundreds of databases, where the machine has one."""
     folder = Path("/dev/shm")

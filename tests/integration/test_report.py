@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Database, Result, finish, job_environment, run_job, start_job
+from tests.conftest import Database, Result, finish, finish_after, job_environment, run_job, start_job
 from tests.projectkit import add_revision, make_project, sql
 from tests.waiting import until
 
@@ -47,15 +47,7 @@ def test_a_run_that_failed_is_told_to_its_last_statement(database: Database, tmp
     blocker.cursor().execute("SELECT * FROM users")
     page = tmp_path / "new" / "run.html"
     process = start_job("migrate", "--report", str(page), cwd=tmp_path, url=database.url)
-    assert process.stdout is not None
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if '"lock.blocked"' in line:
-            break
-    blocker.rollback()
-    ended = finish(process)
-    result = Result(ended.code, "".join(said) + ended.out, ended.err)
+    result = finish_after(process, "lock.blocked", blocker.rollback)
     assert result.code == 23, result.out
     [written] = result.events("report.written")
     assert written["path"] == str(page)

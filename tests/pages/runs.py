@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.conftest import Database, Result, finish, run_job, start_job
+from tests.conftest import Database, Result, finish_after, run_job, start_job
 from tests.pages import hostile
 
 
@@ -35,12 +35,4 @@ def held_up(database: Database, folder: Path, url: str, env: dict[str, str]) -> 
         cursor.execute("SELECT set_config('application_name', %s, false)", [hostile.named("a", 1, 63)])
         cursor.execute(f"SELECT {hostile.literal('q', 5)}, id FROM {hostile.identifier('t', 2)}")
     process = start_job("migrate", "--report", str(file), cwd=folder, url=url, env=env)
-    assert process.stdout is not None
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if '"lock.blocked"' in line:
-            break
-    blocker.close()
-    ended = finish(process)
-    return file, Result(ended.code, "".join(said) + ended.out, ended.err)
+    return file, finish_after(process, "lock.blocked", blocker.close)

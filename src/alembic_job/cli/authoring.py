@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from alembic_job.cli import options, testing
-from alembic_job.cli.running import answered, ask, job, late
+from alembic_job.cli.running import answered, ask, job, late, print_sql
 from alembic_job.errors import UsageError
 
 DESK_COMMANDS = ("init", "revision", "merge", "edit")
@@ -156,7 +156,7 @@ def stamp(context: click.Context, /, revisions: tuple[str, ...], purge: bool, sq
     if sql and purge:
         raise click.UsageError("--sql and --purge exclude each other")
     if sql:
-        ask(context, given, lambda settings, log: str(late("pipeline.offline.as_sql")(settings, log, "stamp", targets)))
+        print_sql(context, given, "stamp", *targets)
     else:
         job("stamp", context, given, partial(late("pipeline.stamping.stamp"), revisions=targets, purge=purge))
 

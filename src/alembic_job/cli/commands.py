@@ -9,7 +9,7 @@ import click
 
 from alembic_job import __version__
 from alembic_job.cli import authoring, desk, linting, options, reporting, shell, testing
-from alembic_job.cli.running import answered, ask, job, late, prepared
+from alembic_job.cli.running import answered, ask, job, late, prepared, print_sql
 from alembic_job.cli.tables import ask_at
 from alembic_job.errors import Refused, UsageError
 
@@ -50,10 +50,6 @@ def migrate(context: click.Context, /, message: str | None, **given: Any) -> Non
     job("migrate", context, given, partial(late("pipeline.migrating.migrate"), request_keys=context.obj))
 
 
-def _as_sql(context: click.Context, given: dict[str, Any], command: str, target: str) -> None:
-    ask(context, given, lambda settings, log: str(late("pipeline.offline.as_sql")(settings, log, command, (target,))))
-
-
 @cli.command()
 @click.argument("revision", default="head")
 @click.option("--sql", is_flag=True, help="ask no database: print the SQL; FROM:TO where the table holds FROM")
@@ -62,7 +58,7 @@ def _as_sql(context: click.Context, given: dict[str, Any], command: str, target:
 def upgrade(context: click.Context, /, revision: str, sql: bool, **given: Any) -> None:
     """The same as migrate --to REVISION."""
     if sql:
-        _as_sql(context, given, "upgrade", revision)
+        print_sql(context, given, "upgrade", revision)
         return
     job(
         "upgrade",
@@ -141,7 +137,7 @@ def downgrade(context: click.Context, /, revision: str, yes: bool, sql: bool, **
     if revision.startswith("-") and not revision[1:].isdigit():
         raise click.UsageError(f"No such option: {revision}")
     if sql:
-        _as_sql(context, given, "downgrade", revision)
+        print_sql(context, given, "downgrade", revision)
         return
     _rollback("downgrade", context, revision, yes, *_split(given))
 

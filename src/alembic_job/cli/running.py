@@ -78,6 +78,11 @@ def ask(context: click.Context, given: dict[str, Any], question: Callable[..., s
     click.echo(answered(context, given, question))
 
 
+def print_sql(context: click.Context, given: dict[str, Any], command: str, *targets: str) -> None:
+    """`--sql`: what Alembic's offline mode writes for a command."""
+    ask(context, given, lambda settings, log: str(late("pipeline.offline.as_sql")(settings, log, command, targets)))
+
+
 def prepared(context: click.Context, given: dict[str, Any]) -> tuple[Any, Any, Any]:
     """Settings, log and redactor of a question; raises `SettingsError`."""
     from alembic_job.cli.output import question_log, secrets_of

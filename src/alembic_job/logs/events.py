@@ -20,6 +20,29 @@ class Log(Protocol):
     def error(self, event: str, **fields: Any) -> Any: ...
 
 
+class Listening:
+    """A log that tells somebody of its events, whatever their level: of its name, the event, and the fields."""
+
+    def __init__(self, log: Log, hear: Callable[[str, str, dict[str, Any]], None]) -> None:
+        self._log, self._hear = log, hear
+
+    def debug(self, event: str, **fields: Any) -> Any:
+        self._hear("debug", event, fields)
+        return self._log.debug(event, **fields)
+
+    def info(self, event: str, **fields: Any) -> Any:
+        self._hear("info", event, fields)
+        return self._log.info(event, **fields)
+
+    def warning(self, event: str, **fields: Any) -> Any:
+        self._hear("warning", event, fields)
+        return self._log.warning(event, **fields)
+
+    def error(self, event: str, **fields: Any) -> Any:
+        self._hear("error", event, fields)
+        return self._log.error(event, **fields)
+
+
 class Ear(NamedTuple):
     """Who is told what comes from below all rooms, where nobody hands a log down: the password command."""
 

@@ -455,9 +455,11 @@ class Run:
 
     def _where(self, change: Change) -> dict[str, Any]:
         """The version table that a revision belongs to; of several databases also which."""
-        places = {session.identity: session.dsn.redacted() for session in self.sessions}
-        several = {"database": places[change.table.database]} if len(places) > 1 else {}
-        return {"table": change.table.label, **several}
+        where = {"table": change.table.label}
+        if len(self.sessions) > 1:
+            mine = next(session for session in self.sessions if session.identity == change.table.database)
+            where["database"] = mine.dsn.redacted()
+        return where
 
     def _kept(self, revision: str) -> None:
         """Its way back is recorded; and what was executed so far, if it is time."""

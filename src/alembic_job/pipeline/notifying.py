@@ -14,7 +14,7 @@ from alembic_job.errors import DatabaseUnreachable, JobError
 from alembic_job.gateways import locks, postgres
 from alembic_job.gateways.notifier import Answer, Message, Sending
 from alembic_job.identity import Identity
-from alembic_job.logs.events import Log
+from alembic_job.logs.events import Listening, Log
 from alembic_job.model import Report, heads_text
 from alembic_job.settings import Settings
 from alembic_job.watch import Watch
@@ -44,9 +44,9 @@ class Notifier:
 
     def listening(self, log: Log) -> Log:
         """The log that the run writes to: when its events say that something will be changed, so does a message."""
-        return _Listening(log, self._heard)
+        return Listening(log, self._heard)
 
-    def _heard(self, event: str, fields: dict[str, Any]) -> None:
+    def _heard(self, _level: str, event: str, fields: dict[str, Any]) -> None:
         if event not in _BEGINNINGS or self._begun:
             return
         self._begun = True
@@ -158,24 +158,3 @@ def _heads(heads: tuple[str, ...]) -> str:
 def _cut(line: str) -> str:
     line = " ".join(line.split())
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
-
-
-class _Listening:
-    """A log that tells somebody of its events."""
-
-    def __init__(self, log: Log, heard: Callable[[str, dict[str, Any]], None]) -> None:
-        self._log, self._heard = log, heard
-
-    def debug(self, event: str, **fields: Any) -> Any:
-        self._heard(event, fields)
-        return self._log.debug(event, **fields)
-
-    def info(self, event: str, **fields: Any) -> Any:
-        self._heard(event, fields)
-        return self._log.info(event, **fields)
-
-    def warning(self, event: str, **fields: Any) -> Any:
-        return self._log.warning(event, **fields)
-
-    def error(self, event: str, **fields: Any) -> Any:
-        return self._log.error(event, **fields)

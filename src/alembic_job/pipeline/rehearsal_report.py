@@ -127,7 +127,7 @@ def _verdict(up: Leg, again: Leg | None, findings: list[dict[str, Any]]) -> str:
 
 def _summary(found: dict[str, Any]) -> dict[str, Any]:
     up = [each for each in found["statements"] if each["direction"] == "up"]
-    held = [(lock["held_seconds"] or 0.0, lock, each) for each in up for lock in each["locks"] if _blocks(lock)]
+    held = [(lock["held_seconds"] or 0.0, lock, each) for each in up for lock in each["locks"] if blocks(lock)]
     longest = max(held, key=lambda entry: entry[0], default=None)
     return {
         "statements": len(up),
@@ -139,7 +139,7 @@ def _summary(found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _blocks(lock: dict[str, Any]) -> bool:
+def blocks(lock: dict[str, Any]) -> bool:
     """True if readers or writers of the application would wait behind it."""
     return lock["mode"] in ("SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
 
@@ -190,7 +190,7 @@ def _table(statements: list[dict[str, Any]]) -> list[str]:
                 each["revision"],
                 f"{each['seconds']:.3f}",
                 "-" if each["rows"] is None else str(each["rows"]),
-                _signed(each["size_change_bytes"]),
+                signed(each["size_change_bytes"]),
                 "yes" if each["rewrites"] else "-",
                 first,
                 ("FAILED " if each["failed"] else "") + _shortened(each["sql"]),
@@ -224,7 +224,7 @@ def _summary_text(found: dict[str, Any]) -> list[str]:
     back = {"same": "the same schema", "different": "another schema", "failed": "it cannot be undone and applied again"}
     return [
         f"up        {summary['statements']} statements in {summary['up_seconds']:.3f} s,"
-        f" {_signed(summary['size_change_bytes'])}",
+        f" {signed(summary['size_change_bytes'])}",
         f"down      {summary['down_seconds']:.3f} s",
         f"lock      {lock}",
         f"rewrites  {', '.join(summary['rewrites']) or 'none'}",
@@ -241,6 +241,6 @@ def _shortened(sql: str) -> str:
     return text if len(text) <= _LONGEST_STATEMENT else text[: _LONGEST_STATEMENT - 1] + "…"
 
 
-def _signed(size: float) -> str:
+def signed(size: float) -> str:
     """`+1.4 MiB`, `-913 B`, `0 B`."""
     return f"{'+' if size > 0 else '-' if size < 0 else ''}{human.size(abs(size))}"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from alembic_job.logs.events import Log
+from alembic_job.logs.events import Listening, Log
 from alembic_job.model import Report
 from alembic_job.pipeline.report.heard import Ended, Heard
 from alembic_job.settings import Settings
@@ -42,7 +42,7 @@ class Reporter:
 
     def listening(self, log: Log) -> Log:
         """The log that the run writes to."""
-        return _Listening(log, self._hear)
+        return Listening(log, self._hear)
 
     def _hear(self, level: str, event: str, fields: dict[str, Any]) -> None:
         if len(self._events) < _MOST:
@@ -91,11 +91,8 @@ class Reporter:
         events = tuple(each._replace(fields=self._redacted(each.fields)) for each in [*self._events])
         run = Ended(self._command, self._begun, time.time(), events, self._redacted(report.as_fields()))
         where = self._settings.own()
-        settings = [(name, *self._without_secrets(value), origin) for name, value, origin in chosen(self._settings)]
+        settings = self._redacted({"settings": chosen(self._settings)})["settings"]
         return as_html(run, where=where.redacted() if where else "", settings=settings)
-
-    def _without_secrets(self, value: str) -> tuple[str]:
-        return (self._redacted({"value": value})["value"],)
 
 
 def _file(name: str, command: str, run_id: str, begun: float) -> Path:
@@ -123,26 +120,3 @@ def _written(file: Path, text: str, is_over: Callable[[], bool]) -> None:
             draft.replace(file)
     finally:
         draft.unlink(missing_ok=True)
-
-
-class _Listening:
-    """A log that tells somebody of its events, whatever their level."""
-
-    def __init__(self, log: Log, hear: Callable[[str, str, dict[str, Any]], None]) -> None:
-        self._log, self._hear = log, hear
-
-    def debug(self, event: str, **fields: Any) -> Any:
-        self._hear("debug", event, fields)
-        return self._log.debug(event, **fields)
-
-    def info(self, event: str, **fields: Any) -> Any:
-        self._hear("info", event, fields)
-        return self._log.info(event, **fields)
-
-    def warning(self, event: str, **fields: Any) -> Any:
-        self._hear("warning", event, fields)
-        return self._log.warning(event, **fields)
-
-    def error(self, event: str, **fields: Any) -> Any:
-        self._hear("error", event, fields)
-        return self._log.error(event, **fields)

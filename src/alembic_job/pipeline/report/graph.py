@@ -13,10 +13,11 @@ _MIDDLE, _STEP, _MOST = 20, 14, 12  # pixels: of the node's height, from lane to
 
 def graph(revisions: Sequence[tuple[str, tuple[str, ...]]], *, newest_first: bool = False) -> tuple[int, list[Markup]]:
     """The width in pixels, and a picture for each revision. They come with their parents, the oldest first."""
+    downwards = [*revisions] if newest_first else [*reversed(revisions)]
     try:
-        rows = lanes(revisions if newest_first else [*reversed(revisions)])
+        rows = lanes(downwards)
     except ValueError:  # they did not run in an order that can be drawn
-        rows = lanes([(revision, ()) for revision, _ in (revisions if newest_first else [*reversed(revisions)])])
+        rows = lanes([(revision, ()) for revision, _ in downwards])
     width = _STEP * min(_MOST, max((row.lanes for row in rows), default=1)) + 6
     if newest_first:
         pairs = [[(edge.start, edge.end) for edge in row.below] for row in rows]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 
@@ -20,7 +22,8 @@ class Heard(NamedTuple):
         return f"{table or ''}{f' in {database}' if database else ''}"
 
 
-class Ended(NamedTuple):
+@dataclass(frozen=True)
+class Ended:
     """A run that is over: what it was asked for, and the fields of its last event, `job.finished`."""
 
     command: str
@@ -35,4 +38,19 @@ class Ended(NamedTuple):
 
     def of(self, *names: str) -> list[Heard]:
         """The events of these names."""
+        if len(names) == 1:
+            return self._named.get(names[0], [])
         return [each for each in self.events if each.event in names]
+
+    @cached_property
+    def _named(self) -> dict[str, list[Heard]]:
+        found: dict[str, list[Heard]] = {}
+        for each in self.events:
+            found.setdefault(each.event, []).append(each)
+        return found
+
+    @cached_property
+    def changed(self) -> frozenset[str]:
+        """The revisions that were applied or reverted for good, as the last event says."""
+        listed = (self.last.get(name) for name in ("applied", "reverted"))
+        return frozenset(str(each) for names in listed if isinstance(names, list | tuple) for each in names)

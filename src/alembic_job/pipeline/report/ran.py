@@ -27,6 +27,10 @@ _ENDS = {
     "interrupted": ("cancelled, as the run was to end", "alarm"),
     "57014": ("cancelled", "alarm"),
 }
+_UNFINISHED = {  # what a revision was in that had no end, by the run's outcome
+    **dict.fromkeys(("killed", "unknown"), ("was running", "warn")),
+    **dict.fromkeys(("interrupted", "deadline"), ("interrupted", "bad")),
+}
 _OF_LAST = frozenset("command outcome exit_code from to applied reverted duration_seconds error hint".split())
 
 
@@ -256,34 +260,18 @@ def _running(run: Ended, span: Span | None) -> list[Statement]:
 
 
 def _chips(run: Ended, key: str, span: Span | None) -> list[Shown]:
-    done = {*_words(run.last.get("applied")), *_words(run.last.get("reverted"))}
     word = "rolled back" if span is not None and span.kind == "Downgrade" else "applied"
     if span is None:
         chips = [("not begun", "plain")]
     elif span.last is None:
-        killed = run.last.get("outcome") in ("killed", "unknown")
-        chips = (
-            [("was running", "warn")]
-            if killed
-            else [("interrupted", "bad")]
-            if _is_stopped(run)
-            else [("failed", "bad")]
-        )
-    elif span.last.fields.get("committed") or run.succeeded or key in done:
+        chips = [_UNFINISHED.get(str(run.last.get("outcome")), ("failed", "bad"))]
+    elif span.last.fields.get("committed") or run.succeeded or key in run.changed:
         chips = [(word, "good")]
     else:
         chips = [("undone with the transaction", "warn")]
     if span is not None and span.waited >= 0.01:
         chips.append((f"waited {seconds(span.waited)} for locks", "warn"))
     return chips
-
-
-def _is_stopped(run: Ended) -> bool:
-    return run.last.get("outcome") in ("interrupted", "deadline")
-
-
-def _words(value: Any) -> list[str]:
-    return list(map(str, value)) if isinstance(value, list | tuple) else []
 
 
 def _statement(each: Heard) -> Statement:

@@ -7,14 +7,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-from alembic_job import human
+from alembic_job.pipeline.rehearsal_report import blocks, signed
 from alembic_job.pipeline.report.graph import graph
 from alembic_job.pipeline.report.page import render
 from alembic_job.pipeline.report.parts import Fact, Listed, Revision, Shown, Statement
 from alembic_job.pipeline.report.sql import highlighted
 from alembic_job.pipeline.report.text import count, moment, seconds
 
-_BLOCKING = ("SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
 _VERDICTS = {
     "same": ("the same schema", ""),
     "different": ("another schema", "bad"),
@@ -81,7 +80,7 @@ def _revision(found: dict[str, Any], each: dict[str, Any], picture: Markup) -> R
         for one in mine
         if one["direction"] == "up"
         for lock in one["locks"]
-        if lock["mode"] in _BLOCKING
+        if blocks(lock)
     ]
     chips += [(f"writes {name} anew", "warn") for one in mine if one["direction"] == "up" for name in one["rewrites"]]
     statements = [Statement(highlighted(one["sql"]), _marks(one), one["direction"].title()) for one in mine]
@@ -96,7 +95,7 @@ def _marks(one: dict[str, Any]) -> list[Shown]:
     marks: list[Shown] = [("failed", "alarm")] if one["failed"] else []
     marks.append((f"took {seconds(one['seconds'])}{rows}", ""))
     for lock in one["locks"]:
-        kind = "care" if lock["mode"] in _BLOCKING else ""
+        kind = "care" if blocks(lock) else ""
         marks.append((f"{lock['mode']} on {lock['relation']}, held for {seconds(lock['held_seconds'])}", kind))
     marks += [(f"writes {name} anew", "care") for name in one["rewrites"]]
     marks += [(f"{name}: {_signed(size)}", "") for name, size in one["size_changes"].items()]
@@ -104,4 +103,4 @@ def _marks(one: dict[str, Any]) -> list[Shown]:
 
 
 def _signed(size: float) -> str:
-    return f"{'+' if size > 0 else '−' if size < 0 else ''}{human.size(abs(size))}"
+    return signed(size).replace("-", "−")
